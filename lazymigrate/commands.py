@@ -1,0 +1,172 @@
+"""The I/O that procedures ask for: frozen values, carried out by a driver.
+
+A procedure is a generator that yields these and is sent their results; an error of the server is thrown into it, or,
+around an `Attempt`, sent as a `Failure`. `options` are the driver's own keywords (`session=`, `hint=`, …), handed
+over untouched. Results of writes are the driver's (`pymongo.results`), since users get them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from lazymigrate.change import CompareAndSet
+
+__all__ = [
+    "Attempt",
+    "Batches",
+    "Command",
+    "CompareAndSetMany",
+    "Count",
+    "DeleteMany",
+    "DeleteOne",
+    "Failure",
+    "Find",
+    "InsertMany",
+    "InsertOne",
+    "ListInQuarantine",
+    "Procedure",
+    "QuarantineCount",
+    "ReplaceOne",
+    "StampCounts",
+]
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """→ `list[bytes]`: the matching documents, raw. For few of them: `limit`, or an `_id` list."""
+
+    filter: Mapping[str, Any]
+    sort: Any = None
+    skip: int = 0
+    limit: int = 0
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """→ an iterator of `list[dict]`: the matching documents, decoded, a server batch at a time."""
+
+    filter: Mapping[str, Any]
+    sort: Any = None
+    skip: int = 0
+    limit: int = 0
+    batch_size: int = 0
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareAndSetMany:
+    """→ `int`: how many of them won. In no order; the others changed nothing."""
+
+    commands: Sequence[CompareAndSet]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertOne:
+    """→ `InsertOneResult`."""
+
+    document: dict[str, Any]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertMany:
+    """→ `InsertManyResult`."""
+
+    documents: list[dict[str, Any]]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOne:
+    """→ `UpdateResult`."""
+
+    filter: Mapping[str, Any]
+    replacement: dict[str, Any]
+    upsert: bool = False
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOne:
+    """→ `DeleteResult`."""
+
+    filter: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMany:
+    """→ `DeleteResult`."""
+
+    filter: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """→ `int`: how many documents match."""
+
+    filter: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StampCounts:
+    """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many."""
+
+    version_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListInQuarantine:
+    """→ None: list these entries; one that is listed already counts another attempt."""
+
+    collection: str
+    entries: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineCount:
+    """→ `int`: how many documents of a collection are listed in the quarantine."""
+
+    collection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """→ what its command gives, or a `Failure` where the server or the network refused."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refused command: the server's error code (None: it did not answer) and the error itself."""
+
+    code: int | None
+    error: Exception
+
+
+Command = (
+    Find
+    | CompareAndSetMany
+    | InsertOne
+    | InsertMany
+    | ReplaceOne
+    | DeleteOne
+    | DeleteMany
+    | Count
+    | StampCounts
+    | ListInQuarantine
+    | QuarantineCount
+    | Attempt
+)
+
+R = TypeVar("R")
+Procedure = Generator[Command, Any, R]

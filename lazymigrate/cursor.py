@@ -1,0 +1,204 @@
+"""Cursors: batches come from the driver, arrive at head together, and are handed out one by one.
+
+Whole batches are chained instead of wrapping every document in a call: measured, the difference between 1.02 and 1.08
+times the driver's own cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+from pymongo.errors import InvalidOperation
+
+from lazymigrate.commands import Batches
+from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
+from lazymigrate.procedures.reads import read_batch
+from lazymigrate.scope import Scope
+
+__all__ = ["AsyncLazyCursor", "LazyCursor"]
+
+T = TypeVar("T")
+Self = TypeVar("Self", bound="_Query")
+Sort = str | Sequence[str | tuple[str, int]] | Mapping[str, int]
+
+BATCH_SIZE = 500
+
+
+class _Query:
+    """The query of a cursor: it can be changed until the first document is asked for."""
+
+    def __init__(self, scope: Scope, command: Batches, *, stores: bool) -> None:
+        self._scope = scope
+        self._command = command
+        self._stores = stores
+        self._started = False
+
+    def sort(self: Self, key_or_list: Sort, direction: int | None = None) -> Self:
+        """Sort by a key, or by several; as pymongo's."""
+        if isinstance(key_or_list, str):
+            key_or_list = [(key_or_list, 1 if direction is None else direction)]
+        return self._with(sort=key_or_list)
+
+    def skip(self: Self, skip: int) -> Self:
+        """Leave out the first `skip` documents."""
+        return self._with(skip=number("skip", skip))
+
+    def limit(self: Self, limit: int) -> Self:
+        """Give at most `limit` documents; 0 is all."""
+        return self._with(limit=number("limit", limit, low=None))
+
+    def batch_size(self: Self, batch_size: int) -> Self:
+        """Fetch this many documents at a time; 0 is the default, 500."""
+        return self._with(batch_size=number("batch_size", batch_size))
+
+    def _with(self: Self, **changes: Any) -> Self:
+        if self._started:
+            raise InvalidOperation("cannot set options after executing query")
+        self._command = replace(self._command, **changes)
+        return self
+
+    def _begin(self) -> Batches:
+        self._started = True
+        return replace(self._command, batch_size=self._command.batch_size or BATCH_SIZE)
+
+    def _session(self) -> dict[str, Any]:
+        return {name: value for name, value in self._command.options.items() if name == "session"}
+
+
+class LazyCursor(_Query, Generic[T]):
+    """The documents of a query, at head; iterate it once, or call `to_list`."""
+
+    def __init__(self, scope: Scope, driver: SynchronousDriver, command: Batches, *, stores: bool) -> None:
+        super().__init__(scope, command, stores=stores)
+        self._driver = driver
+        self._batches: Iterator[Iterable[T]] = iter(())
+        self._iterator: Iterator[T] | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        if self._iterator is None:
+            self._batches = self._read()
+            self._iterator = chain.from_iterable(self._batches)
+        return self._iterator
+
+    def __next__(self) -> T:
+        return next(iter(self))
+
+    next = __next__
+
+    def to_list(self, length: int | None = None) -> list[T]:
+        """The documents that are left, or the next `length` of them."""
+        if length is None:
+            return list(self)
+        documents: list[T] = []
+        if number("length", length):
+            for document in self:
+                documents.append(document)
+                if len(documents) == length:
+                    break
+        return documents
+
+    def close(self) -> None:
+        """End the cursor, on the server too."""
+        iter(self)
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+        self._iterator = iter(())
+
+    def __enter__(self) -> LazyCursor[T]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _read(self) -> Iterator[Iterable[T]]:
+        batches = self._driver.batches(self._begin())
+        try:
+            for documents in batches:
+                yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores))
+                del documents  # the next batch is read without this one in memory
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+
+class AsyncLazyCursor(_Query, Generic[T]):
+    """The documents of a query, at head; iterate it once with `async for`, or await `to_list`."""
+
+    def __init__(self, scope: Scope, driver: AsynchronousDriver, command: Batches, *, stores: bool) -> None:
+        super().__init__(scope, command, stores=stores)
+        self._driver = driver
+        self._batches: AsyncIterator[list[dict[str, Any]]] | None = None
+        self._values: Iterator[T] = iter(())
+
+    def __aiter__(self) -> AsyncLazyCursor[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        for value in self._values:
+            return value
+        while await self._fetch():
+            for value in self._values:
+                return value
+        raise StopAsyncIteration
+
+    next = __anext__
+
+    async def to_list(self, length: int | None = None) -> list[T]:
+        """The documents that are left, or the next `length` of them."""
+        documents: list[T] = []
+        if length is None:
+            documents.extend(self._values)
+            while await self._fetch():
+                documents.extend(self._values)
+        elif number("length", length):
+            async for document in self:
+                documents.append(document)
+                if len(documents) == length:
+                    break
+        return documents
+
+    async def close(self) -> None:
+        """End the cursor, on the server too."""
+        self._begin()
+        self._values = iter(())
+        batches, self._batches = self._batches, ended()
+        if batches is not None:
+            await batches.aclose()  # type: ignore[attr-defined]
+
+    async def __aenter__(self) -> AsyncLazyCursor[T]:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def _fetch(self) -> bool:
+        """Read the next batch; False when there is none."""
+        self._values = iter(())  # the next batch is read without this one in memory
+        if self._batches is None:
+            self._batches = self._driver.batches(self._begin())
+        async for documents in self._batches:
+            procedure = read_batch(self._scope, documents, self._session(), stores=self._stores)
+            del documents
+            self._values = iter(await self._driver.run(procedure))
+            return True
+        return False
+
+
+async def ended() -> AsyncIterator[list[dict[str, Any]]]:
+    """The batches of a cursor that was closed."""
+    for batch in ():
+        yield batch
+
+
+def number(name: str, value: object, *, low: int | None = 0) -> int:
+    """An option that is a count; as strict as pymongo."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    if low is not None and value < low:
+        raise ValueError(f"{name} must be at least {low}")
+    return value

@@ -1,0 +1,180 @@
+"""How each command is spelled in pymongo's vocabulary, which Motor and the asynchronous API share.
+
+A `Call` names a method, its arguments, and what to make of the result; a driver only decides how to wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.son import SON
+from pymongo import UpdateOne
+from pymongo.collation import Collation
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+from lazymigrate.change import CompareAndSet, statement
+from lazymigrate.commands import (
+    Attempt,
+    Batches,
+    Command,
+    CompareAndSetMany,
+    Count,
+    DeleteMany,
+    DeleteOne,
+    Failure,
+    Find,
+    InsertMany,
+    InsertOne,
+    ListInQuarantine,
+    QuarantineCount,
+    ReplaceOne,
+    StampCounts,
+)
+from lazymigrate.elements import split
+
+__all__ = ["QUARANTINE", "Call", "call", "failure", "find_arguments"]
+
+QUARANTINE = "lazymigrate.quarantine"
+SIMPLE = Collation(locale="simple")
+
+
+def unchanged(result: Any) -> Any:
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One method of a driver's collection.
+
+    `gives` says how the result comes: a `"value"`, a cursor of raw `"batches"` (from find), or the documents of a
+    cursor that `"aggregate"` gives. `recover` makes a result out of an error, or raises it again.
+    """
+
+    method: str
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    gives: str = "value"
+    on: str = "documents"
+    receive: Callable[[Any], Any] = unchanged
+    recover: Callable[[PyMongoError], Any] | None = None
+
+
+def call(command: Command) -> Call:
+    """The call that carries a command out; an `Attempt` is the driver's own affair."""
+    match command:
+        case Find():
+            keywords = {**find_arguments(command), **({"batch_size": command.limit} if command.limit > 0 else {})}
+            return Call("find_raw_batches", (command.filter,), keywords, gives="batches", receive=joined)
+        case CompareAndSetMany(commands, options):
+            return compare_and_set(commands, options)
+        case InsertOne(document, options):
+            return Call("insert_one", (document,), options)
+        case InsertMany(documents, options):
+            return Call("insert_many", (documents,), options)
+        case ReplaceOne(filter, replacement, upsert, options):
+            return Call("replace_one", (filter, replacement), {"upsert": upsert, **options})
+        case DeleteOne(filter, options):
+            return Call("delete_one", (filter,), options)
+        case DeleteMany(filter, options):
+            return Call("delete_many", (filter,), options)
+        case Count(filter, options):
+            return Call("count_documents", (filter,), options)
+        case StampCounts(version_field):
+            return Call("aggregate", (stamp_counts(version_field),), gives="aggregate", receive=stamps)
+        case ListInQuarantine(collection, entries):
+            return Call("bulk_write", (listed(collection, entries),), {"ordered": False}, on="quarantine")
+        case QuarantineCount(collection):
+            return Call("count_documents", ({"_id.collection": collection},), on="quarantine")
+        case Attempt():
+            raise TypeError("an Attempt is carried out by the driver")
+
+
+def find_arguments(command: Find | Batches) -> dict[str, Any]:
+    """The keywords of a find; those that are not set are left out."""
+    keywords = dict(command.options)
+    for name in ("sort", "skip", "limit"):
+        value = getattr(command, name)
+        if value:
+            keywords[name] = value
+    if isinstance(command, Batches) and command.batch_size:
+        keywords["batch_size"] = command.batch_size
+    return keywords
+
+
+def joined(batches: list[bytes]) -> list[bytes]:
+    return split(b"".join(batches))
+
+
+def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
+    if len(commands) == 1:
+        spelled = statement(commands[0])
+        return Call(
+            "update_one", (spelled.filter, spelled.pipeline), {"collation": SIMPLE, **options}, receive=modified
+        )
+    return Call(
+        "bulk_write",
+        ([update(command) for command in commands],),
+        {"ordered": False, **options},
+        receive=modified,
+        recover=modified_in_spite,
+    )
+
+
+def update(command: CompareAndSet) -> UpdateOne:
+    spelled = statement(command)
+    return UpdateOne(spelled.filter, spelled.pipeline, collation=SIMPLE)
+
+
+def modified(result: Any) -> int:
+    return int(result.modified_count)
+
+
+def modified_in_spite(error: PyMongoError) -> int:
+    """Of a bulk in which single operations were refused: how many won. Any other error stays one."""
+    if isinstance(error, BulkWriteError) and not error.details.get("writeConcernErrors"):
+        return int(error.details["nModified"])
+    raise error
+
+
+def stamp_counts(version_field: str) -> list[dict[str, Any]]:
+    kind = {"$type": f"${version_field}"}
+    is_number = {"$in": [kind, ["int", "long", "double", "decimal"]]}
+    return [
+        {
+            "$group": {
+                "_id": {"kind": kind, "stamp": {"$cond": [is_number, f"${version_field}", None]}},
+                "count": {"$sum": 1},
+            }
+        }
+    ]
+
+
+def stamps(groups: list[dict[str, Any]]) -> list[tuple[str, Any, int]]:
+    return [(group["_id"]["kind"], group["_id"]["stamp"], group["count"]) for group in groups]
+
+
+def listed(collection: str, entries: Any) -> list[UpdateOne]:
+    now = datetime.now(UTC)
+    return [
+        UpdateOne(
+            {"_id": SON([("collection", collection), ("document_id", entry["document_id"])])},
+            {
+                "$set": {name: value for name, value in entry.items() if name != "document_id"},
+                "$inc": {"attempts": 1},
+                "$setOnInsert": {"first_seen": now},
+            },
+            upsert=True,
+        )
+        for entry in entries
+    ]
+
+
+def failure(error: PyMongoError) -> Failure:
+    """A refused command as a value."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    if isinstance(error, BulkWriteError):
+        code = next((item.get("code") for item in error.details.get("writeErrors", ())), code)
+    return Failure(code, error)

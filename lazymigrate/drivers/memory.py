@@ -1,0 +1,249 @@
+"""Commands on documents in memory: for tests that choose how procedures interleave, thousands of times a second.
+
+It keeps raw BSON and changes it byte by byte, so that a compare-and-set means here what it means on the server. Its
+filters are those that this library sends and the plainest of a user's; anything else is refused by name rather than
+answered wrongly. It is no stand-in for MongoDB: that is what the conformance suite holds it against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from struct import Struct
+from typing import Any, TypeVar
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+
+from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
+from lazymigrate.commands import (
+    Attempt,
+    Batches,
+    Command,
+    CompareAndSetMany,
+    Count,
+    DeleteMany,
+    DeleteOne,
+    Find,
+    InsertMany,
+    InsertOne,
+    ListInQuarantine,
+    Procedure,
+    QuarantineCount,
+    ReplaceOne,
+    StampCounts,
+)
+from lazymigrate.drivers.calls import failure
+from lazymigrate.drivers.matching import matches, order_key, type_name
+from lazymigrate.elements import elements, only
+from lazymigrate.versions import parse_stamp
+
+__all__ = ["AsyncMemoryDriver", "MemoryCollection", "MemoryDriver"]
+
+R = TypeVar("R")
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+_PACK = Struct("<i").pack
+
+
+class MemoryCollection:
+    """A collection in memory, for `LazyCollection` in unit tests: documents as raw BSON by raw `_id`."""
+
+    def __init__(self, name: str = "memory") -> None:
+        self.name = name
+        self.codec_options = CODEC
+        self.stored: dict[bytes, bytes] = {}
+        self.quarantine: dict[bytes, dict[str, Any]] = {}
+
+    def put(self, document: Mapping[str, Any] | bytes) -> None:
+        """Store a document as it is, decoded or raw, over one with the same `_id`."""
+        raw = document if isinstance(document, bytes) else bson.encode(document)
+        identity = only(raw, ("_id",))
+        rest = {name for name, _, _ in elements(raw)} - {"_id"}
+        body = identity[4:-1] + b"".join(raw[start:end] for name, start, end in elements(raw) if name in rest)
+        self.stored[identity] = _PACK(len(body) + 5) + body + b"\0"
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The stored documents, decoded."""
+        return [bson.decode(raw, CODEC) for raw in self.stored.values()]
+
+
+class MemoryDriver:
+    """Carries commands out on a `MemoryCollection`; each command is one indivisible step."""
+
+    on_primary = True
+
+    def __init__(self, collection: MemoryCollection) -> None:
+        self.collection = collection
+
+    def run(self, procedure: Procedure[R]) -> R:
+        """Carry a procedure out to its end, and give its result."""
+        try:
+            command = next(procedure)
+            while True:
+                try:
+                    result = self.carry_out(command)
+                except Exception as error:
+                    command = procedure.throw(error)
+                else:
+                    command = procedure.send(result)
+        except StopIteration as end:
+            value: R = end.value
+            return value
+
+    def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]:
+        """The documents of a query, a batch at a time."""
+        found = self.find(Find(command.filter, command.sort, command.skip, command.limit))
+        size = command.batch_size or 101
+        for start in range(0, len(found), size):
+            yield [bson.decode(raw, CODEC) for raw in found[start : start + size]]
+
+    def carry_out(self, command: Command) -> Any:
+        """Carry one command out."""
+        stored = self.collection.stored
+        match command:
+            case Attempt(inner):
+                try:
+                    return self.carry_out(inner)
+                except PyMongoError as error:
+                    return failure(error)
+            case Find():
+                return self.find(command)
+            case CompareAndSetMany(commands):
+                return sum(map(self.compare_and_set, commands))
+            case InsertOne(document):
+                self.insert(document)
+                return InsertOneResult(document["_id"], True)
+            case InsertMany(documents):
+                for index, document in enumerate(documents):
+                    try:
+                        self.insert(document)
+                    except DuplicateKeyError as error:
+                        raise BulkWriteError({"writeErrors": [{"index": index, "code": error.code}]}) from error
+                return InsertManyResult([document["_id"] for document in documents], True)
+            case ReplaceOne():
+                return self.replace(command)
+            case DeleteOne(filter):
+                found = self.find(Find(filter, limit=1))
+            case DeleteMany(filter):
+                found = self.find(Find(filter))
+            case Count(filter):
+                return len(self.find(Find(filter)))
+            case StampCounts(version_field):
+                return self.stamps(version_field)
+            case ListInQuarantine(_, entries):
+                for entry in entries:
+                    key = bson.encode({"_id": entry["document_id"]})
+                    attempts = self.collection.quarantine.get(key, {}).get("attempts", 0) + 1
+                    self.collection.quarantine[key] = {**entry, "attempts": attempts}
+                return None
+            case QuarantineCount():
+                return len(self.collection.quarantine)
+        for raw in found:
+            del stored[only(raw, ("_id",))]
+        return DeleteResult({"n": len(found)}, True)
+
+    def find(self, command: Find) -> list[bytes]:
+        found = [raw for raw in self.collection.stored.values() if matches(bson.decode(raw, CODEC), command.filter)]
+        keys = command.sort.items() if isinstance(command.sort, Mapping) else command.sort or ()
+        for name, direction in reversed([(key, 1) if isinstance(key, str) else key for key in keys]):
+            found.sort(key=lambda raw: order_key(bson.decode(raw, CODEC).get(name)), reverse=direction < 0)
+        end = command.skip + abs(command.limit) if command.limit else None
+        return found[command.skip : end]
+
+    def insert(self, document: dict[str, Any]) -> None:
+        if bson.encode({"_id": document["_id"]}) in self.collection.stored:
+            raise DuplicateKeyError("E11000 duplicate key error", 11000)
+        self.collection.put(document)
+
+    def replace(self, command: ReplaceOne) -> UpdateResult:
+        found = self.find(Find(command.filter, limit=1))
+        if found:
+            identity = bson.decode(only(found[0], ("_id",)), CODEC)
+            self.collection.put({**identity, **command.replacement})
+            return UpdateResult({"n": 1, "nModified": 1}, True)
+        if not command.upsert:
+            return UpdateResult({"n": 0, "nModified": 0}, True)
+        given = {"_id": command.filter["_id"]} if "_id" in command.filter else {"_id": bson.ObjectId()}
+        document = {**given, **command.replacement}
+        self.insert(document)
+        return UpdateResult({"n": 1, "nModified": 0, "upserted": document["_id"]}, True)
+
+    def compare_and_set(self, command: CompareAndSet) -> int:
+        raw = self.collection.stored.get(command.identity)
+        if raw is None or not holds(command, raw):
+            return 0
+        changed = spliced(raw, command.change)
+        self.collection.stored[command.identity] = changed
+        return int(changed != raw)
+
+    def stamps(self, version_field: str) -> list[tuple[str, Any, int]]:
+        counts: dict[tuple[str, bytes], list[Any]] = {}
+        for raw in self.collection.stored.values():
+            part = only(raw, (version_field,))
+            kind = type_name(part[4]) if len(part) > 5 else "missing"
+            stamp = bson.decode(part, CODEC).get(version_field)
+            number = stamp if kind in ("int", "long", "double", "decimal") else None
+            entry = counts.setdefault((kind, part if number is not None else b""), [kind, number, 0])
+            entry[2] += 1
+        return [(kind, stamp, count) for kind, stamp, count in counts.values()]
+
+
+def holds(command: CompareAndSet, raw: bytes) -> bool:
+    """Whether the guard of a compare-and-set holds on a stored document."""
+    match command.guard:
+        case Unchanged(expected):
+            return raw == expected
+        case Fields(names, expected):
+            return only(raw, names) == expected and fits(raw, command.change)
+        case AtHead(version_field, base, lowest, highest):
+            stamp = bson.decode(only(raw, (version_field,)), CODEC).get(version_field)
+            version = parse_stamp(stamp, base)
+            return version is not None and lowest <= version <= highest and fits(raw, command.change)
+
+
+def fits(raw: bytes, change: Change) -> bool:
+    """Whether every subdocument that is changed by leaf is there."""
+    return change.fits(bson.decode(only(raw, tuple(change.nested)), CODEC))
+
+
+def spliced(raw: bytes, change: Change) -> bytes:
+    """The document with a change made to it, every other byte as it was."""
+    parts: list[bytes] = []
+    seen: set[str] = set()
+    for name, start, end in elements(raw):
+        if name in change.unsets:
+            continue
+        if name in change.sets:
+            parts.append(element(name, change.sets[name]))
+        elif name in change.nested:
+            head = start + 1 + len(name.encode()) + 1
+            parts.append(raw[start:head] + spliced(raw[head:end], change.nested[name]))
+        else:
+            parts.append(raw[start:end])
+        seen.add(name)
+    parts += [element(name, value) for name, value in change.sets.items() if name not in seen]
+    body = b"".join(parts)
+    return _PACK(len(body) + 5) + body + b"\0"
+
+
+def element(name: str, value: Any) -> bytes:
+    return bson.encode({name: value})[4:-1]
+
+
+class AsyncMemoryDriver:
+    """A `MemoryDriver` for asynchronous code; it never waits."""
+
+    on_primary = True
+
+    def __init__(self, collection: MemoryCollection) -> None:
+        self._driver = MemoryDriver(collection)
+
+    async def run(self, procedure: Procedure[R]) -> R:
+        """Carry a procedure out to its end, and give its result."""
+        return self._driver.run(procedure)
+
+    async def batches(self, command: Batches) -> AsyncIterator[list[dict[str, Any]]]:
+        """The documents of a query, a batch at a time."""
+        for batch in self._driver.batches(command):
+            yield batch

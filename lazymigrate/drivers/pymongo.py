@@ -1,0 +1,70 @@
+"""Commands on pymongo's synchronous API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+from pymongo.read_preferences import ReadPreference
+
+from lazymigrate.commands import Attempt, Batches, Command, Procedure
+from lazymigrate.drivers.calls import QUARANTINE, call, failure, find_arguments
+
+__all__ = ["PymongoDriver"]
+
+R = TypeVar("R")
+
+
+class PymongoDriver:
+    """Carries commands out on a `pymongo.collection.Collection`."""
+
+    def __init__(self, collection: Collection[Any], reading: Collection[Any]) -> None:
+        self._targets = {"documents": collection, "quarantine": collection.database[QUARANTINE]}
+        self._reading = reading
+        self.on_primary = collection.read_preference == ReadPreference.PRIMARY
+
+    def run(self, procedure: Procedure[R]) -> R:
+        """Carry a procedure out to its end, and give its result."""
+        try:
+            command = next(procedure)
+            while True:
+                try:
+                    result = self.carry_out(command)
+                except Exception as error:
+                    command = procedure.throw(error)
+                else:
+                    command = procedure.send(result)
+        except StopIteration as end:
+            value: R = end.value
+            return value
+
+    def carry_out(self, command: Command) -> Any:
+        """Carry one command out."""
+        if isinstance(command, Attempt):
+            try:
+                return self.carry_out(command.command)
+            except PyMongoError as error:
+                return failure(error)
+        spelled = call(command)
+        method = getattr(self._targets[spelled.on], spelled.method)
+        try:
+            result = method(*spelled.arguments, **spelled.keywords)
+            return spelled.receive(result if spelled.gives == "value" else list(result))
+        except PyMongoError as error:
+            if spelled.recover is None:
+                raise
+            return spelled.recover(error)
+
+    def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]:
+        """The documents of a query as the server sends them, a batch at a time."""
+        with self._reading.find(command.filter, **find_arguments(command)) as cursor:
+            taken = 0
+            for first in cursor:
+                buffered = (cursor.retrieved or 0) - taken
+                taken += buffered
+                documents = cursor.to_list(buffered - 1) if buffered > 1 else []
+                documents.insert(0, first)
+                yield documents
+                del documents, first

@@ -1,0 +1,82 @@
+"""Commands on pymongo's asynchronous API."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+from pymongo.errors import PyMongoError
+from pymongo.read_preferences import ReadPreference
+
+from lazymigrate.commands import Attempt, Batches, Command, Procedure
+from lazymigrate.drivers.calls import QUARANTINE, Call, call, failure, find_arguments
+
+__all__ = ["AsyncDriver"]
+
+R = TypeVar("R")
+
+
+class AsyncDriver:
+    """Carries commands out on a `pymongo.asynchronous.collection.AsyncCollection`."""
+
+    def __init__(self, collection: Any, reading: Any) -> None:
+        self._targets = {"documents": collection, "quarantine": collection.database[QUARANTINE]}
+        self._reading = reading
+        self.on_primary = collection.read_preference == ReadPreference.PRIMARY
+
+    async def run(self, procedure: Procedure[R]) -> R:
+        """Carry a procedure out to its end, and give its result."""
+        try:
+            command = next(procedure)
+            while True:
+                try:
+                    result = await self.carry_out(command)
+                except Exception as error:
+                    command = procedure.throw(error)
+                else:
+                    command = procedure.send(result)
+        except StopIteration as end:
+            value: R = end.value
+            return value
+
+    async def carry_out(self, command: Command) -> Any:
+        """Carry one command out."""
+        if isinstance(command, Attempt):
+            try:
+                return await self.carry_out(command.command)
+            except PyMongoError as error:
+                return failure(error)
+        spelled = call(command)
+        try:
+            return spelled.receive(await self.result(spelled))
+        except PyMongoError as error:
+            if spelled.recover is None:
+                raise
+            return spelled.recover(error)
+
+    async def result(self, spelled: Call) -> Any:
+        """What a call gives, waited for as this API wants it: every method is awaited but those of find."""
+        called = getattr(self._targets[spelled.on], spelled.method)(*spelled.arguments, **spelled.keywords)
+        if spelled.gives == "value":
+            return await called
+        cursor = called if spelled.gives == "batches" else await called
+        return [item async for item in cursor]
+
+    async def batches(self, command: Batches) -> AsyncIterator[list[dict[str, Any]]]:
+        """The documents of a query as the server sends them, a batch at a time."""
+        cursor = self._reading.find(command.filter, **find_arguments(command))
+        try:
+            taken = 0
+            async for first in cursor:
+                buffered = self.retrieved(cursor) - taken
+                taken += buffered
+                documents = await cursor.to_list(buffered - 1) if buffered > 1 else []
+                documents.insert(0, first)
+                yield documents
+                del documents, first
+        finally:
+            await cursor.close()
+
+    def retrieved(self, cursor: Any) -> int:
+        """How many documents the server has sent so far."""
+        return int(cursor.retrieved or 0)

@@ -1,0 +1,120 @@
+"""What can go wrong, and whose turn it is.
+
+Every error is a child of `LazyMigrateError`. Its text says what happened and, in its last sentence, what to do
+about it. The text never holds a document's values: an `_id` is shown only when it is an ObjectId, a UUID or an
+integer; data is carried by attributes and the cause is chained.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from bson import ObjectId
+
+__all__ = [
+    "AheadError",
+    "ConflictError",
+    "DocumentError",
+    "InvalidVersionError",
+    "IrreversibleError",
+    "LazyMigrateError",
+    "ModelError",
+    "RetiredVersionError",
+    "SchemaError",
+    "UpgradeError",
+]
+
+
+class LazyMigrateError(Exception):
+    """The parent of every error of this library."""
+
+
+class SchemaError(LazyMigrateError):
+    """A declaration is wrong; nothing of it was registered."""
+
+
+class IrreversibleError(LazyMigrateError):
+    """A downgrade would have to cross a revision that has no way back; nothing was changed."""
+
+    def __init__(self, message: str, *, revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
+class DocumentError(LazyMigrateError):
+    """The parent of the errors that are about one document.
+
+    Attributes: `collection` (the name of the collection, or of the schema where no collection is involved),
+    `document_id` (the `_id`, or None), `version` (the stamp as stored: an invalid one is kept as it is).
+    """
+
+    def __init__(self, message: str, *, collection: str = "", document_id: Any = None, version: Any = None) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.document_id = document_id
+        self.version = version
+
+
+class InvalidVersionError(DocumentError):
+    """The document's stamp is not a version; the document was left as it is."""
+
+
+class RetiredVersionError(DocumentError):
+    """The document is older than the oldest version this code can upgrade; it was left as it is."""
+
+
+class AheadError(DocumentError):
+    """The document was written by newer code; it was neither relabelled nor changed."""
+
+
+class UpgradeError(DocumentError):
+    """A revision could not be applied to the document; the stored document was left as it is.
+
+    `revision` is the number of the revision that failed (None when the result as a whole cannot be stored);
+    the cause is chained.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        collection: str = "",
+        document_id: Any = None,
+        version: Any = None,
+        revision: int | None = None,
+    ) -> None:
+        super().__init__(message, collection=collection, document_id=document_id, version=version)
+        self.revision = revision
+
+
+class ModelError(DocumentError):
+    """The document is at head but does not fit the model.
+
+    `errors` lists the paths that failed with the error's type, as pydantic names it; never a value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        collection: str = "",
+        document_id: Any = None,
+        version: Any = None,
+        errors: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message, collection=collection, document_id=document_id, version=version)
+        self.errors = errors
+
+
+class ConflictError(DocumentError):
+    """A save lost its compare-and-set for good; nothing was stored."""
+
+
+def describe(document_id: Any) -> str:
+    """How an error's text names a document without showing a value that may be personal."""
+    if isinstance(document_id, (ObjectId, UUID, int)):
+        return f"document {document_id}"
+    if document_id is None:
+        return "a document"
+    return f"a document (its _id is in .document_id, a {type(document_id).__name__})"

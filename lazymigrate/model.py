@@ -1,0 +1,300 @@
+"""Between documents and instances of the model: loading, dumping, and what the user changed in between.
+
+A loaded instance remembers its *origin*: the document that it was made from (at head) and the document as it was
+stored. Both are held by reference, which costs nothing per document; that is sound because pydantic builds new
+containers for every field whose type it knows, and the values of the other fields (`Any`, bare `dict`, custom
+validators: found once, in the model's core schema) are copied first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from bson import Decimal128, ObjectId
+from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
+
+from lazymigrate.change import Change
+from lazymigrate.documents import copy_value, same
+from lazymigrate.exceptions import ModelError, SchemaError, describe
+
+__all__ = ["ModelAdapter", "Origin", "belongs_to", "mark"]
+
+M = TypeVar("M")
+
+_SCHEMA = "__lazymigrate_schema__"
+_ORIGIN = "__lazymigrate_origin__"
+_UNKNOWN: Any = object()
+
+
+class Origin(NamedTuple):
+    """Where an instance came from: the document at head that it shows, and the document as stored."""
+
+    document: dict[str, Any]
+    stored: dict[str, Any]
+
+
+def belongs_to(cls: type) -> Any | None:
+    """The schema that a class itself (not its parent) was declared for, or None."""
+    return vars(cls).get(_SCHEMA) if isinstance(cls, type) else None
+
+
+def mark(cls: type, schema: object) -> None:
+    """Let a class know its schema."""
+    type.__setattr__(cls, _SCHEMA, schema)
+
+
+class ModelAdapter(Generic[M]):
+    """How documents of one schema become instances of its model, and back."""
+
+    def __init__(self, model: type[M], version_field: str, name: str) -> None:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
+            raise SchemaError(
+                f"{name}: the model is {model!r}, which is not a pydantic model with fields. Decorate a subclass of "
+                "pydantic.BaseModel."
+            )
+        self.model = model
+        self._fields = stored_names(model, name)
+        self._version_field = version_field
+        self._name = name
+        extra = model.model_config.get("extra")
+        self._hide_stamp = extra in ("allow", "forbid") and version_field not in self._fields.values()
+        self._shared: Any = _UNKNOWN  # found at the first load: the class may not be complete before
+        self._prepares = True
+        self._validate: Callable[[dict[str, Any]], Any] = self._bind
+
+    @property
+    def id_field(self) -> str | None:
+        """The model's field that holds the `_id`, or None."""
+        return next((field for field, stored in self._fields.items() if stored == "_id"), None)
+
+    def load(self, document: dict[str, Any], stored: dict[str, Any] | None = None) -> M:
+        """The instance for a document at head; `ModelError` (paths and error types) when it does not fit.
+
+        `stored` is the document as MongoDB has it where that is another. Both are kept, and must not change.
+        """
+        given = document
+        if self._prepares:
+            given = self._prepared(document)
+        try:
+            instance = self._validate(given)
+        except ValidationError as error:
+            raise self._unfit(document, error) from None
+        instance.__dict__[_ORIGIN] = document if stored is None else Origin(document, stored)
+        return cast(M, instance)
+
+    def _bind(self, document: dict[str, Any]) -> Any:
+        """Validate a first document, and from then on without the detour through `model_validate`."""
+        instance = cast(Any, self.model).model_validate(document)
+        self._validate = cast(Any, self.model).__pydantic_validator__.validate_python
+        return instance
+
+    def _prepared(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The document as the model is to see it: without a stamp it does not know, nothing shared."""
+        if self._shared is _UNKNOWN:
+            self._shared = shared_fields(cast(type[BaseModel], self.model))
+            self._prepares = self._hide_stamp or self._shared != frozenset()
+        if self._shared is None:
+            given = copy_value(document)
+        else:
+            given = document.copy()
+            for name in self._shared & given.keys():
+                given[name] = copy_value(given[name])
+        if self._hide_stamp:
+            given.pop(self._version_field, None)
+        return cast(dict[str, Any], given)
+
+    def dump(self, instance: M) -> dict[str, Any]:
+        """The document of an instance, by stored names and without a stamp; an `_id` of None is left out."""
+        if not isinstance(instance, self.model):
+            raise TypeError(f"{self._name}: expected a {self.model.__qualname__}, got a {type(instance).__qualname__}.")
+        document = plain(cast(BaseModel, instance).model_dump(by_alias=True, warnings=False))
+        if document.get("_id", ...) is None:
+            del document["_id"]
+        return cast(dict[str, Any], document)
+
+    def origin(self, instance: M) -> Origin | None:
+        """Where the instance came from; None for one that was neither loaded nor saved."""
+        held = instance.__dict__.get(_ORIGIN)
+        if held is None or isinstance(held, Origin):
+            return held
+        return Origin(held, held)
+
+    def remember(self, instance: M, origin: Origin) -> None:
+        """Let the instance be one that was loaded from `origin`, which it owns from now on."""
+        instance.__dict__[_ORIGIN] = origin
+
+    def identify(self, instance: M, document_id: Any) -> None:
+        """Give a new instance the `_id` that it was stored under, also where it is frozen."""
+        if self.id_field is not None and getattr(instance, self.id_field) is None:
+            instance.__dict__[self.id_field] = document_id
+            cast(BaseModel, instance).model_fields_set.add(self.id_field)
+
+    def changes(self, instance: M, origin: Origin) -> Change:
+        """What the user changed since the instance was loaded or saved.
+
+        Subdocuments by leaf, arrays whole. A field that the stored document lacks and that the user did not set stays
+        away, and so does every field that the model does not know.
+        """
+        loaded = self.load(copy_value(origin.document))
+        before, after = self.dump(loaded), self.dump(instance)
+        set_by_user = cast(BaseModel, instance).model_fields_set
+        for field, name in self._fields.items():
+            untouched = field not in set_by_user and name not in origin.document
+            if untouched and name in after and not isinstance(after[name], (dict, list)):
+                before[name] = after[name]
+        for document in (before, after):
+            document.pop(self._version_field, None)
+        return edits(before, after, origin.document)
+
+    def _unfit(self, document: dict[str, Any], error: ValidationError) -> ModelError:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = tuple((".".join(map(str, item["loc"])) or "(the document)", item["type"]) for item in details)
+        listed = ", ".join(f"{path} ({kind})" for path, kind in errors[:5])
+        more = f" and {len(errors) - 5} more" if len(errors) > 5 else ""
+        return ModelError(
+            f"{self._name}: {describe(document.get('_id'))} does not fit {self.model.__qualname__}: {listed}{more}. "
+            "Add a revision that brings such documents into shape, or let the model accept them.",
+            collection=self._name,
+            document_id=document.get("_id"),
+            version=document.get(self._version_field),
+            errors=errors,
+        )
+
+
+def edits(before: Mapping[str, Any], after: Mapping[str, Any], stored: Mapping[str, Any]) -> Change:
+    """The change between two dumps, by leaf where the stored document has the subdocument."""
+    sets: dict[str, Any] = {}
+    nested: dict[str, Change] = {}
+    for name, value in after.items():
+        old = before.get(name, ...)
+        if same(old, value):
+            continue
+        below = stored.get(name)
+        if isinstance(value, dict) and isinstance(old, dict) and isinstance(below, dict):
+            inner = edits(old, value, below)
+            if inner.deep:
+                sets[name] = value
+            elif not inner.empty:
+                nested[name] = inner
+        else:
+            sets[name] = value
+    return Change(sets=sets, unsets=tuple(name for name in before if name not in after), nested=nested)
+
+
+def plain(value: Any) -> Any:
+    """A dumped value with enum members as their values, and tuples and sets as lists."""
+    if isinstance(value, dict):
+        return {plain(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(inner) for inner in value), key=lambda item: (type(item).__name__, repr(item)))
+    if isinstance(value, Enum):
+        return plain(value.value)
+    return value
+
+
+def stored_names(model: type[BaseModel], name: str) -> dict[str, str]:
+    """Field → the key that it is stored under; `SchemaError` where what is written would not be read again."""
+    by_name = bool(model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name"))
+    names: dict[str, str] = {}
+    for field, info in model.model_fields.items():
+        written = info.serialization_alias or info.alias or field
+        alias = info.validation_alias or info.alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        read: set[Any] = {
+            choice.path[0] if isinstance(choice, AliasPath) and len(choice.path) == 1 else choice for choice in choices
+        }
+        if alias is None or by_name:
+            read.add(field)
+        if written not in read:
+            raise SchemaError(
+                f"{name}: the field {field!r} of {model.__qualname__} is written as {written!r} and read as "
+                f"{', '.join(sorted(map(str, read)))}. Give it one alias for both."
+            )
+        names[field] = written
+    return names
+
+
+_CLOSED = frozenset(
+    "str bytes int float bool complex none date time datetime timedelta decimal uuid enum literal url multi-host-url".split()
+)
+
+
+def shared_fields(model: type[BaseModel]) -> frozenset[str] | None:
+    """The stored names of fields whose values may share containers with the document; None for all."""
+    if not model.__pydantic_complete__:
+        model.model_rebuild()
+    definitions: dict[str, Any] = {}
+    schema: Any = model.__pydantic_core_schema__
+    while schema["type"] != "model":
+        if schema["type"] == "definitions":
+            definitions.update({item["ref"]: item for item in schema["definitions"]})
+            schema = schema["schema"]
+        elif schema["type"] == "definition-ref":
+            schema = definitions[schema["schema_ref"]]
+        elif schema["type"] == "function-after":
+            schema = schema["schema"]
+        else:
+            return None
+    inner = schema["schema"]
+    if schema.get("custom_init") or inner["type"] != "model-fields" or allows_extra(model):
+        return None
+    names = stored_names(model, model.__qualname__)
+    return frozenset(
+        names[field]
+        for field, item in inner["fields"].items()
+        if not closed(item["schema"], definitions, frozenset())
+    )
+
+
+def allows_extra(model: type[BaseModel]) -> bool:
+    return model.model_config.get("extra") == "allow"
+
+
+def closed(schema: Any, definitions: Mapping[str, Any], seen: frozenset[str]) -> bool:
+    """Whether validation gives values that share no dict or list with the input; False when in doubt."""
+    kind = schema["type"]
+    if kind in _CLOSED:
+        return True
+    if kind == "definition-ref":
+        ref = schema["schema_ref"]
+        return ref in seen or (ref in definitions and closed(definitions[ref], definitions, seen | {ref}))
+    if kind == "is-instance":
+        return schema["cls"] in (ObjectId, Decimal128)
+    if kind == "model":
+        inner = schema["schema"]
+        return (
+            inner["type"] == "model-fields"
+            and not allows_extra(schema["cls"])
+            and not schema.get("custom_init")
+            and all(closed(field["schema"], definitions, seen) for field in inner["fields"].values())
+        )
+    children = list(parts_of(schema))
+    return bool(children) and all(child is not None and closed(child, definitions, seen) for child in children)
+
+
+def parts_of(schema: Any) -> Iterator[Any]:
+    """The schemas of a value's parts; None stands for a part that may be anything."""
+    kind = schema["type"]
+    if kind in ("nullable", "default", "function-after"):
+        yield schema["schema"]
+    elif kind == "json-or-python":
+        yield schema["python_schema"]
+    elif kind in ("list", "set", "frozenset"):
+        yield schema.get("items_schema")
+    elif kind == "tuple":
+        yield from schema["items_schema"]
+    elif kind == "dict":
+        yield schema.get("values_schema")
+    elif kind == "union":
+        for choice in schema["choices"]:
+            yield choice[0] if isinstance(choice, tuple) else choice
+    elif kind == "tagged-union":
+        yield from schema["choices"].values()
+    elif kind == "chain":
+        yield schema["steps"][-1]
+    elif kind == "function-plain" and schema["function"].get("function") is ObjectId:
+        yield {"type": "str"}

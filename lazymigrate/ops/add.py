@@ -1,0 +1,66 @@
+"""`add(path, value)`: set a constant where the path is absent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lazymigrate.ops.constants import constant, copier
+from lazymigrate.ops.operation import Effects, Expression, Operation, Step
+from lazymigrate.ops.paths import missing_, passable_, put, put_, split_path
+
+__all__ = ["Add", "add"]
+
+
+@dataclass(frozen=True, slots=True)
+class Add(Operation):
+    """Set a constant where the path is absent; a value that is there, null included, stays."""
+
+    path: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"+ {self.path}"
+
+    def compile(self) -> Step:
+        path, make = self.path, copier(self.value)
+        *parents, name = split_path(path)
+        holders = tuple(parents)
+
+        def set_default(document: dict[str, Any]) -> None:
+            if name not in document:
+                document[name] = make()
+
+        def set_nested_default(document: dict[str, Any]) -> None:
+            set_default(put(document, holders, path))
+
+        return set_nested_default if holders else set_default
+
+    def expression(self, document: Expression) -> Expression:
+        parts = split_path(self.path)
+        return {"$cond": [missing_(document, parts), put_(document, parts, {"$literal": self.value}), document]}
+
+    def safe(self, document: Expression) -> Expression:
+        return passable_(document, split_path(self.path))
+
+    def reverse(self) -> Operation:
+        from lazymigrate.ops.remove import Remove
+
+        return Remove(self.path, prunes=True)
+
+    def effects(self) -> Effects:
+        return Effects(sets=(self.path,))
+
+    @property
+    def lossless(self) -> bool:
+        return True
+
+
+def add(path: str, value: Any) -> Operation:
+    """Set `value` where `path` is absent; parents are made, and a value that is there stays.
+
+    Backwards it is removed, with the parents that are then empty. `value` is a constant that BSON can hold
+    (`SchemaError` otherwise); every document gets a copy of its own.
+    """
+    split_path(path)
+    return Add(path, constant(value, f"add({path!r}, ...)"))

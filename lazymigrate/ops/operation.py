@@ -1,0 +1,78 @@
+"""What every operation is.
+
+An operation is a frozen value with three renderings that say the same:
+
+- `compile()`: a closure that changes one document in Python. **Its meaning is the definition.**
+- `expression(document)`: an aggregation expression for the changed document, given an expression for the document;
+  exact, byte for byte, on the documents for which `safe(document)` is true, and never used on others.
+- `reverse()`: the operation that goes back, or None.
+
+`effects()` says which paths it reads, sets and removes; declarations are checked with it and the compare-and-set
+guards with it. Operations compose because an expression takes and gives a document: the same rendering serves the
+whole document and a subdocument.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Effects", "Expression", "Operation", "OperationError", "Step"]
+
+Step = Callable[[dict[str, Any]], None]
+Expression = Any
+
+
+class OperationError(Exception):
+    """An operation met a document that it is not defined on; its text names paths and no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Dotted paths: those whose values are used, those that get a value, those that are taken away."""
+
+    reads: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    removes: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (*self.reads, *self.sets, *self.removes)
+
+
+class Operation(ABC):
+    """A declared change: data that runs in Python, inside MongoDB and backwards."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def compile(self) -> Step:
+        """The closure that applies the operation to a document, or raises `OperationError` and names the path."""
+
+    @abstractmethod
+    def expression(self, document: Expression) -> Expression:
+        """The changed document as an aggregation expression."""
+
+    @abstractmethod
+    def safe(self, document: Expression) -> Expression:
+        """A boolean aggregation expression: true where `expression` is exact."""
+
+    @abstractmethod
+    def reverse(self) -> Operation | None:
+        """The operation that undoes this one, or None."""
+
+    @abstractmethod
+    def effects(self) -> Effects:
+        """The paths it reads, sets and removes."""
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the way back restores the document exactly where the operation says so."""
+        return False
+
+    @property
+    def empty(self) -> bool:
+        """Whether it changes no document at all."""
+        return False

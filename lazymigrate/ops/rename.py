@@ -1,0 +1,121 @@
+"""`rename(old, new)`: move a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lazymigrate.exceptions import SchemaError
+from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
+from lazymigrate.ops.paths import (
+    all_of,
+    drop_,
+    get_,
+    missing_,
+    overlap,
+    passable_,
+    prune,
+    put,
+    put_,
+    reach,
+    split_path,
+)
+
+__all__ = ["OnConflict", "Rename", "rename"]
+
+OnConflict = Literal["error", "keep_new", "keep_old"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Operation):
+    """Move the value at `old` to `new`; where `old` is absent nothing happens."""
+
+    old: str
+    new: str
+    on_conflict: OnConflict = "error"
+    prunes: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.old} → {self.new}"
+
+    def compile(self) -> Step:
+        old_path, new_path, on_conflict, prunes = self.old, self.new, self.on_conflict, self.prunes
+        *old_parents, old = split_path(old_path)
+        *new_parents, new = split_path(new_path)
+        sources, targets = tuple(old_parents), tuple(new_parents)
+        taken = f"the target {new_path!r} is already present beside {old_path!r}"
+
+        def move(document: dict[str, Any]) -> None:
+            if old in document:
+                if new not in document:
+                    document[new] = document.pop(old)
+                elif on_conflict == "keep_new":
+                    del document[old]
+                elif on_conflict == "keep_old":
+                    document[new] = document.pop(old)
+                else:
+                    raise OperationError(taken)
+
+        def move_nested(document: dict[str, Any]) -> None:
+            source = reach(document, sources, old_path)
+            if source is None or old not in source:
+                return
+            target = put(document, targets, new_path)
+            if new in target and on_conflict == "error":
+                raise OperationError(taken)
+            value = source.pop(old)
+            if new not in target or on_conflict == "keep_old":
+                target[new] = value
+            if prunes:
+                prune(document, sources)
+
+        return move_nested if sources or targets else move
+
+    def expression(self, document: Expression) -> Expression:
+        old, new = split_path(self.old), split_path(self.new)
+        without = drop_(document, old)
+        moved = put_(without, new, get_(document, old))
+        if self.on_conflict == "keep_new":
+            moved = {"$cond": [missing_(document, new), moved, without]}
+        return {"$cond": [missing_(document, old), document, moved]}
+
+    def safe(self, document: Expression) -> Expression:
+        old, new = split_path(self.old), split_path(self.new)
+        conditions = [passable_(document, old), passable_(document, new)]
+        if self.on_conflict == "error":
+            conditions.append({"$or": [missing_(document, old), missing_(document, new)]})
+        if self.prunes and len(old) > 1:  # pruning is left to Python where something may be emptied
+            holder = get_(document, old[:-1])
+            size = {"$size": {"$objectToArray": {"$ifNull": [holder, {"$literal": {}}]}}}
+            conditions.append({"$or": [missing_(document, old), {"$gt": [size, 1]}]})
+        return all_of(conditions)
+
+    def reverse(self) -> Operation:
+        return Rename(self.new, self.old, self.on_conflict, prunes=True)
+
+    def effects(self) -> Effects:
+        return Effects(reads=(self.old,), sets=(self.new,), removes=(self.old,))
+
+    @property
+    def lossless(self) -> bool:
+        return self.on_conflict == "error"
+
+
+def rename(old: str, new: str, *, on_conflict: OnConflict = "error") -> Operation:
+    """Move the value at `old` to `new`, across nesting too; parents of `new` are made, emptied ones of `old` stay.
+
+    Where both are present it is an `UpgradeError`, unless `on_conflict` says to `"keep_new"` (`old` is dropped) or to
+    `"keep_old"` (`new` is overwritten). Backwards it is itself, reversed.
+    """
+    split_path(old)
+    split_path(new)
+    if overlap(old, new):
+        raise SchemaError(
+            f"rename({old!r}, {new!r}): one path is inside the other, or they are the same. Rename to a path outside "
+            "first, or use a function."
+        )
+    if on_conflict not in ("error", "keep_new", "keep_old"):
+        raise SchemaError(
+            f"rename({old!r}, {new!r}): on_conflict is {on_conflict!r}. Use 'error', 'keep_new' or 'keep_old'."
+        )
+    return Rename(old, new, on_conflict)

@@ -1,0 +1,36 @@
+"""What a collection does with documents that are outdated, unreadable or ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, get_type_hints
+
+__all__ = ["Policy"]
+
+OnError = Literal["raise", "skip", "quarantine"]
+OnAhead = Literal["raise", "keep"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The choices that a collection makes while reading; under none of them is anything lost or relabelled.
+
+    - `write_back`: store the upgraded document after a read, by compare-and-set. It never fails the read.
+    - `on_error`: what a document that cannot be read does: `"raise"` its error, `"skip"` it, or skip it and list it
+      in the `"quarantine"`. A skipped document can make a page shorter than its limit.
+    - `on_ahead`: a document of a newer version: `"raise"` `AheadError`, or `"keep"`: hand it over as stored, and
+      refuse every write of it.
+    """
+
+    write_back: bool = False
+    on_error: OnError = "raise"
+    on_ahead: OnAhead = "raise"
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            allowed = (True, False) if hint is bool else get_args(hint)
+            if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
+                choices = ", ".join(map(repr, allowed))
+                raise ValueError(f"Policy({field.name}={value!r}): choose one of {choices}.")

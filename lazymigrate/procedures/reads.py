@@ -1,0 +1,227 @@
+"""Reading: every document arrives at head, whatever version it is stored at.
+
+The per-document path is a plain function, `arrive`. Only what needs the server again is a procedure: write-back and
+the quarantine.
+
+**Write-back.** What is returned is what is stored, in the fields that the chain uses: the winner of the
+compare-and-set returns what it stored; the loser reads again and returns what the winner stored, and after three lost
+races the upgraded copy of the last read, unstored. A document deleted meanwhile is returned as it was read and never
+brought back. No failure of a write-back fails the read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from bson import encode
+from bson.errors import BSONError
+
+from lazymigrate.change import CompareAndSet
+from lazymigrate.commands import Attempt, CompareAndSetMany, Failure, Find, Procedure
+from lazymigrate.documents import copy_value
+from lazymigrate.elements import only
+from lazymigrate.exceptions import AheadError, DocumentError
+from lazymigrate.outcome import Ahead, Outcome, Refused, Settled, Upgraded, outcome, undecodable
+from lazymigrate.procedures.quarantine import list_errors
+from lazymigrate.scope import LOGGER, Scope
+
+__all__ = ["arrive", "find_one", "read_batch", "upgrade_stored"]
+
+RACES = 3
+
+UNAUTHORIZED = 13
+NOT_WRITABLE = {166: "it is a view", 20: "its kind of collection cannot be updated", 72: "it cannot be updated"}
+
+
+def arrive(scope: Scope, document: dict[str, Any]) -> Any:
+    """One decoded document as the caller gets it: upgraded in memory, and a model where there is one.
+
+    Raises the `DocumentError` that it is refused with.
+    """
+    schema = scope.schema
+    try:
+        version = schema.version_of(document)
+        if version > schema.head:
+            if scope.policy.on_ahead == "raise":
+                raise schema.ahead(document)
+            return scope.present(document)
+        stored = copy_value(document) if scope.adapter is not None and version < schema.settled else None
+        return scope.present(schema.chain(version, schema.head).run(document), stored)
+    except DocumentError as error:
+        scope.named(error)
+        raise
+
+
+def all_at_head(scope: Scope, documents: list[dict[str, Any]]) -> bool:
+    """Whether every document of a batch is stamped with head; the price of the library on each of them."""
+    head, field = scope.schema.head, scope.schema.version_field
+    if head < 2:  # True == 1: only a head above it can be told by equality alone
+        return False
+    return all([document.get(field) == head for document in documents])
+
+
+def read_batch(
+    scope: Scope, documents: list[dict[str, Any]], options: dict[str, Any], *, stores: bool
+) -> Procedure[Iterable[Any]]:
+    """A batch of a cursor as the caller gets it, with write-back where `stores`.
+
+    What is returned is iterated once: under `on_error="raise"` each document is made ready when it is asked for (few
+    are alive at a time, which the garbage collector thanks), and the error of one comes in its place.
+    """
+    fresh: dict[bytes, Outcome] = {}
+    if all_at_head(scope, documents):
+        if scope.adapter is None:
+            return documents
+    elif stores:
+        outdated = [document["_id"] for document in documents if is_outdated(scope, document)]
+        if outdated:
+            found = yield Attempt(Find({"_id": {"$in": outdated}}, options=options))
+            if isinstance(found, Failure):
+                explain_refusal(scope, found)
+            else:
+                fresh = yield from upgrade_stored(scope, found, options)
+    ready = ready_with(scope, fresh)
+    if scope.policy.on_error == "raise":
+        return map(ready, documents)
+    values: list[Any] = []
+    skipped: list[DocumentError] = []
+    for document in documents:
+        try:
+            values.append(ready(document))
+        except AheadError:  # skipping is for documents that cannot be read, not for newer ones
+            raise
+        except DocumentError as error:
+            skipped.append(error)
+    if skipped:
+        LOGGER.warning("%s: %d documents could not be read and were skipped", scope.name, len(skipped))
+        if scope.policy.on_error == "quarantine":
+            yield from list_errors(scope, skipped)
+    return values
+
+
+def ready_with(scope: Scope, fresh: dict[bytes, Outcome]) -> Callable[[dict[str, Any]], Any]:
+    """The function that makes one document ready, given what became of those that were written back."""
+    if fresh:
+
+        def ready(document: dict[str, Any]) -> Any:
+            decided = fresh.get(identity(scope, document))
+            return arrive(scope, document) if decided is None else settle(scope, decided)
+
+        return ready
+    head, field = scope.schema.head, scope.schema.version_field
+    if scope.adapter is None or head < 2:
+        return partial(arrive, scope)
+    load = scope.adapter.load
+
+    def ready_model(document: dict[str, Any]) -> Any:
+        if document.get(field) == head:
+            try:
+                return load(document)
+            except DocumentError as error:
+                scope.named(error)
+                raise
+        return arrive(scope, document)
+
+    return ready_model
+
+
+def find_one(scope: Scope, find: Find, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
+    """The first matching document at head, or None; raises whatever it is refused with."""
+    raws = yield find
+    if not raws:
+        return None
+    raw = raws[0]
+    if not stores:
+        try:
+            document = scope.decode(raw)
+        except BSONError as error:
+            raise undecodable(scope, raw, error) from error
+        return arrive(scope, document)
+    decided = yield from upgrade_stored(scope, raws, options)
+    return settle(scope, decided[only(raw, ("_id",))])
+
+
+def settle(scope: Scope, decided: Outcome) -> Any:
+    """What the caller gets for a decided document; raises what it is refused with."""
+    match decided:
+        case Settled(document):
+            return scope.present(document)
+        case Upgraded(document, stored, _):
+            return scope.present(document, stored)
+        case Ahead(document):
+            if scope.policy.on_ahead == "raise":
+                raise scope.named(scope.schema.ahead(document))
+            return scope.present(document)
+        case Refused(error):
+            raise error
+
+
+def upgrade_stored(scope: Scope, raws: Sequence[bytes], options: dict[str, Any]) -> Procedure[dict[bytes, Outcome]]:
+    """Upgrade documents as they were read and store them by compare-and-set; by raw `_id`, what became of each.
+
+    Never fails because of the storing: then the outcome is the upgraded copy, unstored.
+    """
+    decided: dict[bytes, Outcome] = {}
+    for race in range(RACES + 1):
+        commands: list[CompareAndSet] = []
+        for raw in raws:
+            result = outcome(scope, raw)
+            decided[only(raw, ("_id",))] = result
+            if isinstance(result, Upgraded):
+                commands.append(result.command)
+        if not commands or race == RACES:
+            break
+        won = yield Attempt(CompareAndSetMany(commands, options))
+        if isinstance(won, Failure):
+            explain_refusal(scope, won)
+            break
+        if won == len(commands):
+            for command in commands:
+                decided[command.identity] = as_stored(decided[command.identity])
+            break
+        LOGGER.debug("%s: %d of %d write-backs lost their race", scope.name, len(commands) - won, len(commands))
+        ids = [scope.decode(command.identity)["_id"] for command in commands]
+        again = yield Attempt(Find({"_id": {"$in": ids}}, options=options))
+        if isinstance(again, Failure):
+            explain_refusal(scope, again)
+            break
+        raws = again
+    return decided
+
+
+def as_stored(decided: Outcome) -> Outcome:
+    """An upgraded document once it is stored."""
+    return Settled(decided.document) if isinstance(decided, Upgraded) else decided
+
+
+def explain_refusal(scope: Scope, failure: Failure) -> None:
+    """Say once why nothing is written back, where that will not change by itself."""
+    if failure.code == UNAUTHORIZED:
+        scope.once(
+            "write_back",
+            "%s: this user may not write, so nothing is written back. Grant it the role readWrite, or set "
+            "Policy(write_back=False).",
+            scope.name,
+        )
+    elif failure.code in NOT_WRITABLE:
+        scope.once("write_back", "%s: nothing is written back: %s.", scope.name, NOT_WRITABLE[failure.code])
+    else:
+        LOGGER.warning("%s: nothing was written back (code %s)", scope.name, failure.code)
+
+
+def is_outdated(scope: Scope, document: dict[str, Any]) -> bool:
+    """Whether there is anything to store for a decoded document."""
+    stamp = document.get(scope.schema.version_field)
+    if stamp == scope.schema.head and scope.schema.head > 1:
+        return False
+    try:
+        return "_id" in document and scope.schema.version_of(document) < scope.schema.settled
+    except DocumentError:
+        return False
+
+
+def identity(scope: Scope, document: dict[str, Any]) -> bytes:
+    """The key of a decoded document among raw ones."""
+    return encode({"_id": document["_id"]}, codec_options=scope.codec) if "_id" in document else b""

@@ -1,0 +1,319 @@
+"""Writing: everything that is stored is at head, and nothing that newer code wrote is touched.
+
+A document ahead is kept out of every write by the write's own filter, so that no interleaving can touch it; the
+`AheadError` comes from a look beforehand where several documents may be written (or one upserted), and from a look
+afterwards where one was asked for and none was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import bson
+from bson import ObjectId
+from bson.codec_options import CodecOptions
+from bson.errors import InvalidDocument
+
+from lazymigrate.change import AtHead, Change, CompareAndSet
+from lazymigrate.commands import (
+    CompareAndSetMany,
+    DeleteMany,
+    DeleteOne,
+    Find,
+    InsertMany,
+    InsertOne,
+    Procedure,
+    ReplaceOne,
+)
+from lazymigrate.documents import copy_value, same
+from lazymigrate.exceptions import ConflictError, DocumentError, ModelError, describe
+from lazymigrate.model import Origin
+from lazymigrate.outcome import compare_and_set, outcome, Ahead, Refused
+from lazymigrate.procedures.reads import RACES
+from lazymigrate.scope import Scope
+from lazymigrate.versions import ahead_filter, not_ahead, parse_stamp
+
+__all__ = ["delete_many", "delete_one", "insert_many", "insert_one", "replace_one", "save"]
+
+UNSTORABLE = (InvalidDocument, OverflowError, ValueError)
+
+Expect = Literal["unchanged"] | None
+
+
+def at_head(scope: Scope, given: Any) -> dict[str, Any]:
+    """A new document at head out of a model or a mapping, which is left as it is.
+
+    Unstamped: stamped. Stamped older: upgraded first. `AheadError` for one that is ahead.
+    """
+    schema = scope.schema
+    if scope.adapter is not None and isinstance(given, scope.adapter.model):
+        origin = scope.adapter.origin(given)
+        if origin is not None:
+            refuse_newer(scope, origin.stored)
+        document = scope.adapter.dump(given)
+        document[schema.version_field] = schema.head
+        return document
+    if not isinstance(given, Mapping):
+        accepted = f"a mapping or a {scope.adapter.model.__qualname__}" if scope.adapter else "a mapping"
+        raise TypeError(f"{scope.name}: a document is {accepted}, not a {type(given).__name__}.")
+    document = dict(given)
+    try:
+        if document.get(schema.version_field) is None:
+            document[schema.version_field] = schema.head
+            return document
+        refuse_newer(scope, document)
+        return schema.upgrade(document)
+    except DocumentError as error:
+        scope.named(error)
+        raise
+
+
+def refuse_newer(scope: Scope, document: dict[str, Any]) -> None:
+    """`AheadError` when a document came from newer code."""
+    version = parse_stamp(document.get(scope.schema.version_field), scope.schema.base)
+    if version is not None and version > scope.schema.head:
+        raise scope.named(scope.schema.ahead(document))
+
+
+def refuse_ahead(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[None]:
+    """`AheadError` when a write with this filter would match a document of newer code."""
+    schema = scope.schema
+    ahead = {"$and": [dict(filter), ahead_filter(schema.version_field, schema.head)]}
+    for raw in (yield Find(ahead, limit=1, options=scope.find_options(options))):
+        document = scope.decode(raw)
+        try:
+            schema.version_of(document)
+        except DocumentError as error:
+            scope.named(error)
+            raise
+        raise scope.named(schema.ahead(document))
+
+
+def writable(scope: Scope, filter: Mapping[str, Any]) -> dict[str, Any]:
+    """The filter without the documents of newer code."""
+    if not isinstance(filter, Mapping):
+        raise TypeError(f"{scope.name}: a filter is a mapping, not a {type(filter).__name__}.")
+    return not_ahead(filter, scope.schema.version_field, scope.schema.head)
+
+
+def insert_one(scope: Scope, given: Any, options: Mapping[str, Any]) -> Procedure[Any]:
+    """Insert a document at head; a dict without `_id` gets one, as pymongo does."""
+    document = new(scope, given)
+    with_id(scope, given, document)
+    try:
+        result = yield InsertOne(document, options)
+    except UNSTORABLE as error:
+        raise unstorable(scope, given, document, error) from None
+    inserted(scope, given, document)
+    return result
+
+
+def insert_many(scope: Scope, given: Iterable[Any], options: Mapping[str, Any]) -> Procedure[Any]:
+    """Insert documents at head; nothing is sent when one of them is not fit to be stored."""
+    items = list(given)
+    documents = [new(scope, item) for item in items]
+    for item, document in zip(items, documents, strict=True):
+        with_id(scope, item, document)
+    result = yield InsertMany(documents, options)
+    for item, document in zip(items, documents, strict=True):
+        inserted(scope, item, document)
+    return result
+
+
+def new(scope: Scope, given: Any) -> dict[str, Any]:
+    document = at_head(scope, given)
+    return document if "_id" in document else {"_id": ObjectId(), **document}
+
+
+def with_id(scope: Scope, given: Any, document: dict[str, Any]) -> None:
+    if isinstance(given, dict):
+        given.setdefault("_id", document["_id"])
+
+
+def inserted(scope: Scope, given: Any, document: dict[str, Any]) -> None:
+    """Let a model know that it is stored now."""
+    if scope.adapter is not None and isinstance(given, scope.adapter.model):
+        scope.adapter.identify(given, document["_id"])
+        own = copy_value(document)
+        scope.adapter.remember(given, Origin(own, own))
+
+
+def unstorable(scope: Scope, given: Any, document: dict[str, Any], error: Exception) -> Exception:
+    """pymongo's own error for a dict; for a model one that names the path and no value."""
+    if scope.adapter is None or not isinstance(given, scope.adapter.model):
+        return error
+    found = next(iter(foreign(document, scope.codec)), None)
+    if found is None:
+        return error
+    path, kind = found
+    return ModelError(
+        f"{scope.name}: the field {path!r} holds a {kind}, which BSON has no type for. Give the field a type that BSON "
+        "has, a pydantic serializer and validator, or the collection codec_options with a type registry.",
+        collection=scope.name,
+        document_id=document.get("_id"),
+        version=scope.schema.head,
+        errors=((path, kind),),
+    )
+
+
+def foreign(value: Any, codec: CodecOptions[Any], path: str = "") -> Iterable[tuple[str, str]]:
+    """The paths of a document that hold something BSON has no type for."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from foreign(inner, codec, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from foreign(inner, codec, f"{path}.{index}")
+    else:
+        try:
+            bson.encode({"": value}, codec_options=codec)
+        except UNSTORABLE:
+            yield path, type(value).__name__
+
+
+def replace_one(
+    scope: Scope, filter: Mapping[str, Any], replacement: Any, upsert: bool, options: Mapping[str, Any]
+) -> Procedure[Any]:
+    """Replace the first match, whatever its version, by a document at head."""
+    allowed = writable(scope, filter)
+    document = at_head(scope, replacement)
+    raises = scope.policy.on_ahead == "raise"
+    if upsert and raises:
+        yield from refuse_ahead(scope, filter, options)
+    try:
+        result = yield ReplaceOne(allowed, document, upsert, options)
+    except UNSTORABLE as error:
+        raise unstorable(scope, replacement, document, error) from None
+    if not upsert and raises and result.acknowledged and not result.matched_count:
+        yield from refuse_ahead(scope, filter, options)
+    return result
+
+
+def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[Any]:
+    """Delete the first match that is not ahead; `AheadError` when there are only such."""
+    result = yield DeleteOne(writable(scope, filter), options)
+    if scope.policy.on_ahead == "raise" and result.acknowledged and not result.deleted_count:
+        yield from refuse_ahead(scope, filter, options)
+    return result
+
+
+def delete_many(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[Any]:
+    """Delete all matches; `AheadError` before anything is deleted when one is ahead."""
+    allowed = writable(scope, filter)
+    if scope.policy.on_ahead == "raise":
+        yield from refuse_ahead(scope, filter, options)
+    return (yield DeleteMany(allowed, options))
+
+
+def save(scope: Scope, instance: Any, expect: Expect, options: Mapping[str, Any]) -> Procedure[None]:
+    """Store what the user changed in a model that was loaded or saved before; insert a new one.
+
+    The write is guarded by the version (and by every byte under `expect="unchanged"`). A stored document that is
+    outdated is upgraded by compare-and-set in the same step. A lost race is replayed on the fresh document; after
+    three, and when the document is gone, `ConflictError`.
+    """
+    adapter = scope.adapter
+    if adapter is None:
+        raise TypeError(
+            f"{scope.name}: save() stores instances of a model, and this collection was opened with a schema. Use "
+            "replace_one() or insert_one(), or open it with the model."
+        )
+    if expect not in (None, "unchanged"):
+        raise ValueError(f"{scope.name}: expect={expect!r}: it is None or 'unchanged'.")
+    if not isinstance(instance, adapter.model):
+        raise TypeError(f"{scope.name}: save() stores a {adapter.model.__qualname__}, not a {type(instance).__name__}.")
+    origin = adapter.origin(instance)
+    if origin is None:
+        yield from insert_one(scope, instance, options)
+        return
+    refuse_newer(scope, origin.stored)
+    change = adapter.changes(instance, origin)
+    refuse_new_id(scope, change, origin)
+    merged = copy_value(origin.document)
+    change.apply(merged)
+    try:
+        bson.encode(merged, codec_options=scope.codec)
+    except UNSTORABLE as error:
+        raise unstorable(scope, instance, merged, error) from None
+    yield from store(scope, change, origin, expect, options)
+    own = copy_value(merged)
+    own[scope.schema.version_field] = scope.schema.head
+    adapter.remember(instance, Origin(own, own))
+
+
+def store(scope: Scope, change: Change, origin: Origin, expect: Expect, options: Mapping[str, Any]) -> Procedure[None]:
+    """Apply a user's change to the stored document, whatever became of it since."""
+    schema = scope.schema
+    document_id = origin.stored["_id"]
+    stored_version = parse_stamp(origin.stored.get(schema.version_field), schema.base)
+    if change.empty and expect is None and stored_version is not None and stored_version >= schema.settled:
+        return
+    guard = AtHead(schema.version_field, schema.base, schema.settled, schema.head)
+    stamped = Change({**change.sets, schema.version_field: schema.head}, change.unsets, change.nested)
+    if expect is None and stored_version is not None and stored_version >= schema.settled:
+        identity = raw_identity(scope, document_id)
+        if (yield CompareAndSetMany([CompareAndSet(identity, guard, stamped)], options)):
+            return
+    for _ in range(RACES):
+        raws = yield Find({"_id": document_id}, limit=1, options=scope.find_options(options))
+        if not raws:
+            raise conflict(scope, document_id, "was deleted since it was loaded", "Insert it as a new one, or drop it")
+        raw: bytes = raws[0]
+        stored = scope.decode(raw)
+        if expect == "unchanged" and not same(stored, origin.stored):
+            raise conflict(scope, document_id, "was changed since it was loaded", "Load it again and repeat the change")
+        command = replay(scope, raw, stored, change, whole=expect == "unchanged")
+        if command.change.empty or (yield CompareAndSetMany([command], options)):
+            return
+    raise conflict(
+        scope, document_id, f"was changed by others each of {RACES} times", "Load it again and repeat the change"
+    )
+
+
+def replay(scope: Scope, raw: bytes, stored: dict[str, Any], change: Change, *, whole: bool) -> CompareAndSet:
+    """The compare-and-set that upgrades a stored document where needed and makes the user's change to it."""
+    schema = scope.schema
+    decided = outcome(scope, raw)
+    if isinstance(decided, Refused):
+        raise decided.error
+    if isinstance(decided, Ahead):
+        raise scope.named(schema.ahead(stored))
+    wanted = copy_value(decided.document)
+    if not change.fits(wanted):
+        raise conflict(
+            scope, stored["_id"], "lost a subdocument that was changed", "Load it again and repeat the change"
+        )
+    change.apply(wanted)
+    version = schema.version_of(stored)
+    if version >= schema.settled and not whole:
+        guard = AtHead(schema.version_field, schema.base, schema.settled, schema.head)
+        return CompareAndSet(raw, guard, Change.between(stored, wanted))
+    return compare_and_set(scope, raw, stored, wanted, version, whole=whole)
+
+
+def refuse_new_id(scope: Scope, change: Change, origin: Origin) -> None:
+    """An `_id` cannot change in place."""
+    if "_id" in change.sets or "_id" in change.unsets or "_id" in change.nested:
+        raise ModelError(
+            f"{scope.name}: the _id of {describe(origin.stored['_id'])} was changed after it was loaded, and MongoDB "
+            "cannot change one in place. Insert a new document, and delete the old one.",
+            collection=scope.name,
+            document_id=origin.stored["_id"],
+            version=scope.schema.head,
+            errors=(("_id", "changed"),),
+        )
+
+
+def raw_identity(scope: Scope, document_id: Any) -> bytes:
+    return bson.encode({"_id": document_id}, codec_options=scope.codec)
+
+
+def conflict(scope: Scope, document_id: Any, what: str, remedy: str) -> ConflictError:
+    return ConflictError(
+        f"{scope.name}: {describe(document_id)} {what}; nothing was stored. {remedy}.",
+        collection=scope.name,
+        document_id=document_id,
+        version=scope.schema.head,
+    )
+

@@ -1,0 +1,318 @@
+"""One step of a schema's history, from version n-1 to n."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from lazymigrate.documents import copy_value, same
+from lazymigrate.exceptions import IrreversibleError, SchemaError
+from lazymigrate.ops.operation import Operation, OperationError, Step
+from lazymigrate.ops.paths import overlap
+
+__all__ = ["Function", "Revision", "check_function", "field_names"]
+
+Function = Callable[[dict[str, Any]], None]
+F = TypeVar("F", bound=Function)
+
+_ABSENT: Any = object()
+
+
+class Revision:
+    """A step that upgrades a document, and downgrades it where there is a way back.
+
+    Call it with a dict to test it: the dict is changed in place and nothing is returned. A revision made of
+    operations is `declared`: it also runs inside MongoDB. It is made by `Schema.revision`, never directly.
+    """
+
+    __slots__ = (
+        "_back",
+        "_back_is_function",
+        "_changed",
+        "_schema_name",
+        "_step",
+        "description",
+        "function",
+        "name",
+        "operations",
+        "reads",
+        "touches",
+        "version",
+        "version_field",
+        "where",
+    )
+
+    def __init__(
+        self,
+        *,
+        schema_name: str,
+        version: int,
+        version_field: str,
+        name: str,
+        where: str,
+        changed: Callable[[], None],
+        operations: tuple[Operation, ...] = (),
+        function: Function | None = None,
+        touches: frozenset[str] | None = None,
+        reads: frozenset[str] = frozenset(),
+    ) -> None:
+        self.version = version
+        self.version_field = version_field
+        self.name = name
+        self.where = where
+        self.operations = operations
+        self.function = function
+        self.touches = touches
+        self.reads = reads
+        self.description = inspect.getdoc(function) or "" if function else ""
+        self._schema_name = schema_name
+        self._changed = changed
+        self._back_is_function = False
+        if function is not None:
+            self._step = self._guarded(function)
+            self._back: Step | None = None
+        else:
+            check_operations(operations, version_field, self._label)
+            self._step = in_order([operation.compile() for operation in operations])
+            self._back = reversed_step(operations)
+
+    @property
+    def _label(self) -> str:
+        return f"{self._schema_name}: revision {self.version} {self.name!r}"
+
+    @property
+    def declared(self) -> bool:
+        """Whether it is made of operations, and so runs inside MongoDB too."""
+        return self.function is None
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it has a way back."""
+        return self._back is not None
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the way back restores a document exactly (on the documents that its operations state)."""
+        return self.back_declared and self.reversible and all(operation.lossless for operation in self.operations)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it changes no document: then the version moves and nothing needs rewriting."""
+        return self.declared and all(operation.empty for operation in self.operations)
+
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """The top-level fields it uses or changes; None when it may be any."""
+        if not self.declared:
+            return None if self.touches is None else self.touches | self.reads
+        return frozenset(path.split(".")[0] for operation in self.operations for path in operation.effects().paths)
+
+    @property
+    def step(self) -> Step:
+        """The closure that upgrades a document which has no version field, in place."""
+        return self._step
+
+    @property
+    def back_declared(self) -> bool:
+        """Whether the way back is made of operations."""
+        return self.declared and not self._back_is_function
+
+    @property
+    def back(self) -> Step:
+        """The closure that downgrades; `IrreversibleError` when there is none."""
+        if self._back is None:
+            raise IrreversibleError(
+                f"{self._label} has no way back. Give it one with @{self.name}.downgrade, or keep the newer version.",
+                revision=self.version,
+            )
+        return self._back
+
+    def __call__(self, document: dict[str, Any]) -> None:
+        """Upgrade a dict in place, as a unit test would; the version field is left as it is."""
+        self._alone(self._step, document)
+
+    def _alone(self, step: Step, document: dict[str, Any]) -> None:
+        stamp = document.pop(self.version_field, _ABSENT)
+        try:
+            step(document)
+        finally:
+            if stamp is not _ABSENT:
+                document[self.version_field] = stamp
+
+    def downgrade(self, function: F) -> F:
+        """Register the way back, a function like the revision's own; returns it unchanged."""
+        if self._back is not None:
+            raise SchemaError(
+                f"{self._label} already has a way back. Remove one of the two: a revision has a single downgrade."
+            )
+        check_function(function, f"the downgrade of {self._label}")
+        self._back = self._guarded(function)
+        self._back_is_function = True
+        self._changed()
+        return function
+
+    def __str__(self) -> str:
+        if not self.declared:
+            return self.name
+        return "; ".join(str(operation) for operation in self.operations)
+
+    def __repr__(self) -> str:
+        return f"<Revision {self.version} {self.name!r} of {self._schema_name!r}>"
+
+    def _guarded(self, function: Function) -> Step:
+        """The function held to its contract: mutates, returns None, leaves `_id` and undeclared fields alone."""
+        name = getattr(function, "__name__", type(function).__name__)
+        label = self._label
+
+        def run(document: dict[str, Any]) -> None:
+            identity = document.get("_id", _ABSENT)
+            before = copy_value(identity)
+            returned: object = function(document)
+            if returned is not None:
+                if inspect.iscoroutine(returned):
+                    returned.close()
+                raise SchemaError(
+                    f"{label}: the function {name!r} returned a {type(returned).__name__}. A revision changes the "
+                    "document that it is given and returns None; remove the return value."
+                )
+            if document.get("_id", _ABSENT) is not identity or identity is not before:
+                keep_identity(document, before)
+
+        if self.touches is None:
+            return run
+        writable, visible = self.touches, self.touches | self.reads | {"_id"}
+
+        def run_on_part(document: dict[str, Any]) -> None:
+            part = {key: value for key, value in document.items() if key in visible}
+            watched = {key: copy_value(value) for key, value in part.items() if key not in writable}
+            run(part)
+            for key in part.keys() | watched.keys():
+                if key not in writable and not same(part.get(key, _ABSENT), watched.get(key, _ABSENT)):
+                    raise OperationError(
+                        f"it changed the field {key!r}, which is not in its touches={sorted(writable)}"
+                    )
+            for key in writable:
+                if key in document and key not in part:
+                    del document[key]
+            document.update((key, value) for key, value in part.items() if key in writable)
+
+        return run_on_part
+
+
+def keep_identity(document: dict[str, Any], identity: Any) -> None:
+    """Put `_id` back where a function dropped it, and refuse a changed one."""
+    if identity is _ABSENT:
+        if "_id" in document:
+            raise OperationError("it gave the document an _id; an _id cannot be changed")
+    elif "_id" not in document:
+        document["_id"] = identity
+    elif not same(document["_id"], identity):
+        raise OperationError("it changed the _id; an _id cannot be changed")
+
+
+def in_order(steps: list[Step]) -> Step:
+    """One closure that runs several."""
+    if len(steps) == 1:
+        return steps[0]
+
+    def run(document: dict[str, Any]) -> None:
+        for step in steps:
+            step(document)
+
+    return run
+
+
+def reversed_step(operations: tuple[Operation, ...]) -> Step | None:
+    """The way back of operations: each reversed, the last first; None where one has none."""
+    reverses = [operation.reverse() for operation in reversed(operations)]
+    steps = [reverse.compile() for reverse in reverses if reverse is not None]
+    return in_order(steps) if len(steps) == len(operations) else None
+
+
+def check_function(function: object, label: str) -> None:
+    """`SchemaError` unless it is a plain function of one positional parameter."""
+    if not callable(function):
+        raise SchemaError(f"{label} is a {type(function).__name__}. Decorate a function that takes the document.")
+    target = getattr(function, "__call__", function) if not inspect.isroutine(function) else function  # noqa: B004
+    for is_wrong, kind in (
+        (inspect.iscoroutinefunction, "a coroutine function"),
+        (inspect.isasyncgenfunction, "an asynchronous generator"),
+        (inspect.isgeneratorfunction, "a generator function"),
+    ):
+        if is_wrong(function) or is_wrong(target):
+            raise SchemaError(f"{label} is {kind}. A revision is a plain function: it changes a dict and does no I/O.")
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in positional if p.default is p.empty]
+    demanded = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if len(required) > 1 or not positional or demanded:
+        raise SchemaError(
+            f"{label} takes ({', '.join(str(p) for p in parameters)}). A revision takes one positional parameter, the "
+            "document; give the others defaults, or remove them."
+        )
+
+
+def check_operations(operations: tuple[Operation, ...], version_field: str, label: str) -> None:
+    """`SchemaError` where an operation targets what it must not, or contradicts one before it."""
+    gone: dict[str, Operation] = {}
+    made: dict[str, Operation] = {}
+    for operation in operations:
+        if not isinstance(operation, Operation):
+            raise SchemaError(
+                f"{label}: {type(operation).__name__} is not an operation. Use those of lazymigrate.ops, or decorate "
+                "a function."
+            )
+        effects = operation.effects()
+        for path in effects.paths:
+            for forbidden, what in (("_id", "the _id"), (version_field, "the version field")):
+                if overlap(path, forbidden):
+                    raise SchemaError(f"{label}: '{operation}' targets {what}, which is not a revision's to change.")
+        for path in (*effects.reads, *effects.removes):
+            for earlier_path, earlier in gone.items():
+                if path == earlier_path or path.startswith(earlier_path + "."):
+                    raise SchemaError(
+                        f"{label}: '{operation}' needs {path!r}, which '{earlier}' has just taken away. Remove one of "
+                        "the two."
+                    )
+        for path in effects.removes:
+            for earlier_path, earlier in made.items():
+                if earlier_path == path or earlier_path.startswith(path + "."):
+                    raise SchemaError(
+                        f"{label}: '{operation}' takes away {earlier_path!r}, which '{earlier}' has just set. Say what "
+                        "is meant in one operation, or in two revisions."
+                    )
+        for path in effects.sets:
+            for earlier_path, earlier in made.items():
+                if path == earlier_path:
+                    raise SchemaError(
+                        f"{label}: both '{earlier}' and '{operation}' set {path!r}. Remove one of the two."
+                    )
+                if path.startswith(earlier_path + ".") or earlier_path.startswith(path + "."):
+                    raise SchemaError(
+                        f"{label}: '{earlier}' sets {earlier_path!r} and '{operation}' sets {path!r}, one inside the "
+                        "other. Set the whole in one operation."
+                    )
+        for path in effects.removes:
+            gone[path] = operation
+        for path in effects.sets:
+            made[path] = operation
+            gone.pop(path, None)
+
+
+def field_names(value: Collection[str] | None, what: str, label: str) -> frozenset[str] | None:
+    """A set of top-level field names out of `touches=` or `reads=`."""
+    if value is None:
+        return None
+    if isinstance(value, str) or not all(isinstance(name, str) and name for name in value):
+        raise SchemaError(f"{label}: {what} is a set of field names. Write {what}={{'name', ...}}.")
+    for name in value:
+        if "." in name or name == "_id":
+            raise SchemaError(
+                f"{label}: {what} names top-level fields, and {name!r} is not one that a revision may name. "
+                "Name the outermost field."
+            )
+    return frozenset(value)

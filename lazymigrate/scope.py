@@ -1,0 +1,68 @@
+"""What every procedure needs to know of the collection that it serves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+
+from lazymigrate.exceptions import DocumentError
+from lazymigrate.model import ModelAdapter
+from lazymigrate.policy import Policy
+from lazymigrate.schema import Schema
+
+__all__ = ["Scope", "tolerant"]
+
+LOGGER = logging.getLogger("lazymigrate")
+
+
+def tolerant(codec: CodecOptions[Any]) -> CodecOptions[Any]:
+    """Options that also read dates beyond year 9999 (as `DatetimeMS`), where the others would fail the whole batch."""
+    if codec.datetime_conversion == DatetimeConversion.DATETIME:
+        return codec.with_options(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+    return codec
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A schema at work on one collection: how documents are decoded, what they become, and what the policy is.
+
+    `said` is the one thing in it that changes: what this collection object has warned of, so that it does so once.
+    """
+
+    schema: Schema
+    adapter: ModelAdapter[Any] | None
+    policy: Policy
+    name: str
+    codec: CodecOptions[Any]
+    said: set[str] = field(default_factory=set)
+
+    def decode(self, raw: bytes) -> dict[str, Any]:
+        """A raw document as the application reads it."""
+        document: dict[str, Any] = bson.decode(raw, self.codec)
+        return document
+
+    def present(self, document: dict[str, Any], stored: dict[str, Any] | None = None) -> Any:
+        """A document as the caller gets it: itself, or an instance of the model."""
+        if self.adapter is None:
+            return document
+        return self.adapter.load(document, stored)
+
+    def named(self, error: DocumentError) -> DocumentError:
+        """The error, with the name of this collection."""
+        error.collection = self.name
+        return error
+
+    def once(self, notice: str, message: str, *arguments: object) -> None:
+        """Log a warning the first time."""
+        if notice not in self.said:
+            self.said.add(notice)
+            LOGGER.warning(message, *arguments)
+
+    def find_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a write's options that a query for the same documents takes too."""
+        return {name: options[name] for name in ("session", "collation", "let", "hint") if name in options}
