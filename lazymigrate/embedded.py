@@ -41,11 +41,14 @@ import os, shutil, subprocess, sys, threading
 directory, *command = sys.argv[1:]
 with open(os.path.join(directory, "output"), "wb") as output:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+stopping = threading.Event()
 def ended():
     child.wait()
-    os._exit(1 if child.returncode else 0)
+    if not stopping.is_set():
+        os._exit(1)
 threading.Thread(target=ended, daemon=True).start()
 sys.stdin.buffer.read()
+stopping.set()
 child.kill()
 child.wait()
 shutil.rmtree(directory, ignore_errors=True)
