@@ -18,6 +18,7 @@ import json
 import sys
 import uuid
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 
 import pymongo
@@ -30,24 +31,25 @@ from lazymigrate.fields import ObjectId
 Document = dict[str, Any]
 
 RELEASES = ("1.4.0", "1.8.1", "2.1.0", "3.0.0", "4.1.1", "5.1.0")  # the shapes of version 1, 2, … 6
-EXCERPT = Path(__file__).with_name("countries.json")
+EXCERPT = json.loads(Path(__file__).with_name("countries.json").read_text("utf-8"))
 
-# What newer releases know and an older document does not: filled by `load`, before the first document is read.
-NEWEST: dict[str, Document] = {}  # the newest release, by cca3
-CURRENCIES: dict[str, Document] = {}  # name and symbol, by code
-LANGUAGES = {  # code, by English name; these are the names that only 1.4.0 uses
-    **{"Bangla": "ben", "Bokmål": "nob", "Castilian": "spa", "Chichewa": "nya", "Jamaican English": "jam"},  # noqa: PIE800
-    **{"Koisan": "khi", "Kurdish": "kur", "Malaysian": "msa", "Mandarin": "cmn", "Moldovan": "ron", "Nambya": "nmq"},
-    **{"Nauruan": "nau", "Ndebele": "nde", "Nynorsk": "nno", "Papiamentu": "pap", "Sesotho": "sot", "Setswana": "tsn"},
-    **{"Shangani": "tso", "Standard Chinese": "zho", "Syriac": "syr", "Traditional Chinese": "zho"},
-    **{"Zimbabwean sign language": "zib"},
-}
+# What newer releases know and an older document does not. (1.4.0 has two-letter codes, and some neighbours by name.)
+NEWEST: dict[str, Document] = {}  # the newest release, by cca3: see `load`
+CURRENCIES: dict[str, Document] = EXCERPT["currencies"]  # name and symbol, by code
+LANGUAGES: dict[str, str] = EXCERPT["languages"]  # three-letter code, by English name
 THREE_LETTERS = {"cy": "cym", "de": "deu", "es": "spa", "fr": "fra", "hr": "hrv", "it": "ita", "ja": "jpn", "nl": "nld"}
-BORDERS = {"Burma": "MMR", "The Gambia": "GMB"}  # 1.4.0 names two neighbours; all others are codes
+NEIGHBOURS = {"Burma": "MMR", "The Gambia": "GMB"}
 
 UNKNOWN: Document = {  # a country that the newest release does not have: the data set's own signs for "not known"
-    **{"name": {"native": {}}, "translations": {}, "cioc": "", "status": "", "unRegionalGroup": "", "latlng": []},
-    **{"landlocked": None, "independent": None, "unMember": None},
+    "name": {"native": {}},
+    "cioc": "",
+    "independent": None,
+    "status": "",
+    "unMember": None,
+    "unRegionalGroup": "",
+    "translations": {},
+    "latlng": [],
+    "landlocked": None,
     "demonyms": {"eng": {"f": "", "m": ""}, "fra": {"f": "", "m": ""}},
 }
 
@@ -76,10 +78,11 @@ def names_as_objects(country: Document) -> None:
     del country["relevance"], country["languageCodes"]
     for name in ("tld", "currency", "callingCode", "altSpellings", "language"):
         country[name] = [value for value in country[name] if value]  # 1.4.0 has [""] for none
-    country["borders"] = [BORDERS.get(border, border) for border in country["borders"]]
+    country["borders"] = [NEIGHBOURS.get(border, border) for border in country["borders"]]
     country["languages"] = {LANGUAGES.get(name, "und"): name for name in country.pop("language")}
 
-    native, own = dict(newest["name"]["native"]), country.pop("nativeName")
+    native = {code: dict(name) for code, name in newest["name"]["native"].items()}
+    own = country.pop("nativeName")
     if own and not any(own in known.values() for known in native.values()):
         native[next(iter(country["languages"]), "und")] = {"common": own, "official": own}
     country["name"] = {**named(country["name"], newest["name"]), "native": native}
@@ -229,12 +232,9 @@ class Country(Shape):
 def load(directory: Path | None = None) -> list[list[Document]]:
     """The documents of each release, the oldest first; what the newer ones know is looked up from now on."""
     if directory is None:
-        releases = list(json.loads(EXCERPT.read_text("utf-8"))["releases"].values())
+        releases = [EXCERPT["releases"][name] for name in RELEASES]
     else:
         releases = [json.loads((directory / f"countries-{name}.json").read_text("utf-8")) for name in RELEASES]
-    for country in (country for release in releases[1:] for country in release):
-        LANGUAGES.update({name: code for code, name in country["languages"].items()})
-        CURRENCIES.update(country.get("currencies") or {})
     NEWEST.update({country["cca3"]: country for country in releases[-1]})
     return releases
 
@@ -247,8 +247,8 @@ def store(database: Database[Document], releases: list[list[Document]]) -> None:
 
 
 def show(database: Database[Document], releases: list[list[Document]]) -> None:
-    people = LazyCollection(database["countries"], Country)
-    coverage = people.coverage()
+    world = LazyCollection(database["countries"], Country)
+    coverage = world.coverage()
     print(f"Before: {coverage}")
     for version, count in coverage.by_version.items():
         print(f"  version {version} (release {RELEASES[version - 1]}): {count} documents")
@@ -259,16 +259,16 @@ def show(database: Database[Document], releases: list[list[Document]]) -> None:
     )  # the schema instead of the model: dicts
     exact = sum(document.keys() == newest for document in arrived)
     print(f"\nRead:   {exact} of {len(arrived)} arrived with exactly the fields of release {RELEASES[-1]}")
-    print(f"        {len(people.find().to_list())} of {len(arrived)} are a valid Country")
+    print(f"        {len(world.find().to_list())} of {len(arrived)} are a valid Country")
 
     before = database["countries"].find_one({"cca3": "CHE", countries.version_field: None}, {"_id": False}) or {}
     after = countries.upgrade(before)
-    print(f"\nSwitzerland in release {RELEASES[0]}, as it is stored and as it is read:")
-    for name in ("name", "capital", "currency", "currencies", "callingCode", "idd", "language", "languages", "demonym"):
-        print(f"  {name:12} {before.get(name, '-')!s:40} {after.get(name, '-')!s:.200}")
+    print(f"\nSwitzerland in release {RELEASES[0]}, as it is stored, and as it is read:")
+    for old, new in [("capital", "capital"), ("callingCode", "idd"), ("currency", "currencies"), ("name", "name")]:
+        print(f"  {old:12} {before[old]}\n  → {new:10} {shorten(str(after[new]), 105)}")
 
-    print(f"\nSweep:  {people.sweep()}")
-    print(f"After:  {people.coverage()}")
+    print(f"\nSweep:  {world.sweep()}")
+    print(f"After:  {world.coverage()}")
 
 
 def main(directory: Path | None = None) -> None:

@@ -10,12 +10,12 @@ from lazymigrate.exceptions import SchemaError, UpgradeError, describe
 from lazymigrate.ops.operation import OperationError
 from lazymigrate.revision import Revision
 
-__all__ = ["Chain", "compile_chain"]
+__all__ = ["Chain", "Run", "compile_chain"]
 
 Run = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Chain:
     """The way from version `source` to `target`.
 
@@ -52,9 +52,8 @@ def compile_chain(
     labels = {revision.version: f"revision {revision.version} {revision.name!r}" for revision in ordered}
     verb = "upgraded" if upwards else "downgraded"
 
-    def failed(document: dict[str, Any], stamp: Any, number: int, cause: Exception) -> UpgradeError:
+    def failed(identity: Any, stamp: Any, number: int, cause: Exception) -> UpgradeError:
         reason = str(cause) if isinstance(cause, OperationError) else f"it raised {type(cause).__name__}"
-        identity = document.get("_id")
         return UpgradeError(
             f"{schema_name}: {describe(identity)} at version {source} cannot be {verb} to {target}: "
             f"{labels[number]} failed: {reason}. Mend the document, or the revision, and read it again.",
@@ -67,31 +66,25 @@ def compile_chain(
     def run_declared(document: dict[str, Any]) -> dict[str, Any]:
         number = source
         try:
-            for number, step in numbered:
+            for number, step in numbered:  # noqa: B007 (the handler names the revision)
                 step(document)
         except Exception as cause:
-            raise failed(document, document.get(version_field), number, cause) from cause
+            raise failed(document.get("_id"), document.get(version_field), number, cause) from cause
         document[version_field] = target
         return document
 
     def run_with_functions(document: dict[str, Any]) -> dict[str, Any]:
-        working = document.copy()
-        working.pop(version_field, None)
+        identity, stamp = document.get("_id"), document.get(version_field)
+        place = take_stamp(document, version_field)
         number = source
         try:
-            for number, step in numbered:
-                step(working)
+            for number, step in numbered:  # noqa: B007 (the handler names the revision)
+                step(document)
         except SchemaError:
             raise
         except Exception as cause:
-            raise failed(document, document.get(version_field), number, cause) from cause
-        for key in document.keys() - working.keys():
-            if key != version_field:
-                del document[key]
-        working.pop(version_field, None)
-        document.update(working)
-        document[version_field] = target
-        return document
+            raise failed(identity, stamp, number, cause) from cause
+        return put_stamp(document, version_field, target, place)
 
     fields: frozenset[str] | None = frozenset()
     plain = True
@@ -101,3 +94,40 @@ def compile_chain(
         fields = None if own is None or fields is None else fields | own
         plain = plain and declared
     return Chain(source, target, ordered, fields, run_declared if plain else run_with_functions)
+
+
+def take_stamp(document: dict[str, Any], version_field: str) -> list[str] | None:
+    """Take the stamp away, since a function never sees it; what is needed to put it back in its place."""
+    if version_field not in document:
+        return None
+    names = list(document)
+    del document[version_field]
+    return names
+
+
+def put_stamp(document: dict[str, Any], version_field: str, version: int, names: list[str] | None) -> dict[str, Any]:
+    """The document stamped where the stamp stood, which is where the server keeps it; a new stamp is appended."""
+    document.pop(version_field, None)
+    if names is None:
+        document[version_field] = version
+        return document
+    if names[-1] == version_field:  # the usual place: only what the functions appended has to follow it
+        known = set(names)
+        appended: list[str] = []
+        for name in reversed(document):
+            if name in known:
+                break
+            appended.append(name)
+        document[version_field] = version
+        for name in reversed(appended):
+            document[name] = document.pop(name)
+        return document
+    placed = {
+        name: version if name == version_field else document[name]
+        for name in names
+        if name == version_field or name in document
+    }
+    placed.update(document)
+    document.clear()
+    document.update(placed)
+    return document

@@ -144,7 +144,7 @@ def in_place(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return list(after)[: len(kept)] == kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Unchanged:
     """Guard: the whole document is what was read. `plain`: decoding and encoding it gives the same bytes."""
 
@@ -152,7 +152,7 @@ class Unchanged:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Fields:
     """Guard: these top-level fields are what was read; `raw` is a document of just them, in the order of `names`."""
 
@@ -161,7 +161,7 @@ class Fields:
     plain: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AtHead:
     """Guard: the stored stamp is a version from `lowest` to `highest`; a document without one is at `base`."""
 
@@ -174,7 +174,7 @@ class AtHead:
 Guard = Unchanged | Fields | AtHead
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CompareAndSet:
     """Store `change` in the document whose `_id` is that of `raw`, if `guard` holds; nothing otherwise."""
 
@@ -188,7 +188,7 @@ class CompareAndSet:
         return only(self.raw, ("_id",))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Statement:
     """A compare-and-set as MongoDB's update statement; to be run with the simple collation, never as an upsert."""
 
@@ -212,7 +212,9 @@ def condition(guard: Guard, change: Change) -> Expression:
         for name in guard.names:
             stored = {"$getField": {"field": {"$literal": name}, "input": "$$ROOT"}}
             if name in present:
-                literal = {"$getField": {"field": {"$literal": name}, "input": {"$literal": RawBSONDocument(guard.raw)}}}
+                literal = {
+                    "$getField": {"field": {"$literal": name}, "input": {"$literal": RawBSONDocument(guard.raw)}}
+                }
                 tests.append({"$eq": [stored, literal]})
             else:
                 tests.append({"$eq": [{"$type": stored}, "missing"]})

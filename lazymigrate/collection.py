@@ -70,7 +70,7 @@ class _Bound(Generic[T]):
         """What this collection does with documents that are outdated, unreadable or ahead."""
         return self._scope.policy
 
-    def _stores(self, on_primary: bool, session: Any) -> bool:
+    def _stores(self, session: Any, *, on_primary: bool) -> bool:
         """Whether a read may write back: not from secondaries, and not inside the caller's transaction."""
         return (
             self._scope.policy.write_back
@@ -82,7 +82,7 @@ class _Bound(Generic[T]):
     def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
         return Batches({} if filter is None else filter, sort, skip, limit, size, options)
 
-    def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], stores: bool) -> Procedure[Any]:
+    def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
         find = Find(as_filter(filter), sort=sort, skip=skip, limit=-1, options=options)
         return reads.find_one(self._scope, find, session_of(options), stores=stores)
 
@@ -119,8 +119,8 @@ class LazyCollection(_Bound[T]):
         if self._scope.policy.on_error != "raise":
             with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=20, **options) as cursor:
                 return next(cursor, None)
-        stores = self._stores(self._driver.on_primary, session)
-        return cast("T | None", self._driver.run(self._find_one(filter, sort, skip, options, stores)))
+        stores = self._stores(session, on_primary=self._driver.on_primary)
+        return cast("T | None", self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
 
     def find(
         self,
@@ -140,7 +140,9 @@ class LazyCollection(_Bound[T]):
         stored: `Policy.on_ahead`). Batches are of 500 documents unless `batch_size` says otherwise.
         """
         command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
-        return LazyCursor(self._scope, self._driver, command, stores=self._stores(self._driver.on_primary, session))
+        return LazyCursor(
+            self._scope, self._driver, command, stores=self._stores(session, on_primary=self._driver.on_primary)
+        )
 
     def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
         """Insert a model or a dict, stored at head: unstamped ones are stamped, older ones upgraded first.
@@ -171,7 +173,7 @@ class LazyCollection(_Bound[T]):
         A document ahead is never replaced: `AheadError` when there is no other match.
         """
         options = with_session(options, session)
-        return self._driver.run(writes.replace_one(self._scope, filter, replacement, upsert, options))
+        return self._driver.run(writes.replace_one(self._scope, filter, replacement, upsert=upsert, options=options))
 
     def save(self, model: T, *, expect: Literal["unchanged"] | None = None, session: Any = None) -> None:
         """Store what was changed in a model since it was loaded or saved; insert a new one.
@@ -239,8 +241,8 @@ class AsyncLazyCollection(_Bound[T]):
                 async for found in cursor:
                     return found
             return None
-        stores = self._stores(self._driver.on_primary, session)
-        return cast("T | None", await self._driver.run(self._find_one(filter, sort, skip, options, stores)))
+        stores = self._stores(session, on_primary=self._driver.on_primary)
+        return cast("T | None", await self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
 
     def find(
         self,
@@ -255,7 +257,7 @@ class AsyncLazyCollection(_Bound[T]):
     ) -> AsyncLazyCursor[T]:
         """A cursor over the matches, at head; see `LazyCollection.find`."""
         command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
-        stores = self._stores(self._driver.on_primary, session)
+        stores = self._stores(session, on_primary=self._driver.on_primary)
         return AsyncLazyCursor(self._scope, self._driver, command, stores=stores)
 
     async def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
@@ -280,7 +282,9 @@ class AsyncLazyCollection(_Bound[T]):
     ) -> UpdateResult:
         """Replace the first match by a document stored at head; see `LazyCollection.replace_one`."""
         options = with_session(options, session)
-        return await self._driver.run(writes.replace_one(self._scope, filter, replacement, upsert, options))
+        return await self._driver.run(
+            writes.replace_one(self._scope, filter, replacement, upsert=upsert, options=options)
+        )
 
     async def save(self, model: T, *, expect: Literal["unchanged"] | None = None, session: Any = None) -> None:
         """Store what was changed in a model since it was loaded or saved; see `LazyCollection.save`."""
@@ -337,4 +341,5 @@ def session_of(options: dict[str, Any]) -> dict[str, Any]:
 
 def ask(command: Count) -> Procedure[int]:
     """A procedure of one command."""
-    return (yield command)
+    count: int = yield command
+    return count

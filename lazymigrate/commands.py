@@ -35,7 +35,7 @@ __all__ = [
 Options = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Find:
     """→ `list[bytes]`: the matching documents, raw. For few of them: `limit`, or an `_id` list."""
 
@@ -46,7 +46,7 @@ class Find:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Batches:
     """→ an iterator of `list[dict]`: the matching documents, decoded, a server batch at a time."""
 
@@ -58,7 +58,7 @@ class Batches:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CompareAndSetMany:
     """→ `int`: how many of them won. In no order; the others changed nothing."""
 
@@ -66,7 +66,7 @@ class CompareAndSetMany:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class InsertOne:
     """→ `InsertOneResult`."""
 
@@ -74,7 +74,7 @@ class InsertOne:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class InsertMany:
     """→ `InsertManyResult`."""
 
@@ -82,7 +82,7 @@ class InsertMany:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ReplaceOne:
     """→ `UpdateResult`."""
 
@@ -92,7 +92,7 @@ class ReplaceOne:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DeleteOne:
     """→ `DeleteResult`."""
 
@@ -100,7 +100,7 @@ class DeleteOne:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DeleteMany:
     """→ `DeleteResult`."""
 
@@ -108,7 +108,7 @@ class DeleteMany:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Count:
     """→ `int`: how many documents match."""
 
@@ -116,14 +116,14 @@ class Count:
     options: Options = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StampCounts:
     """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many."""
 
     version_field: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ListInQuarantine:
     """→ None: list these entries; one that is listed already counts another attempt."""
 
@@ -131,21 +131,21 @@ class ListInQuarantine:
     entries: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class QuarantineCount:
     """→ `int`: how many documents of a collection are listed in the quarantine."""
 
     collection: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Attempt:
     """→ what its command gives, or a `Failure` where the server or the network refused."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Failure:
     """A refused command: the server's error code (None: it did not answer) and the error itself."""
 

@@ -84,5 +84,3 @@ class Coverage:
         document = {name: getattr(self, name) for name in self.__slots__ if name != "by_version"}
         document["by_version"] = {str(version): count for version, count in self.by_version.items()}
         return json.dumps({**document, "ratio": self.ratio, "complete": self.complete})
-
-

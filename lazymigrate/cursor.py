@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pymongo.errors import InvalidOperation
 
@@ -21,7 +21,6 @@ from lazymigrate.scope import Scope
 __all__ = ["AsyncLazyCursor", "LazyCursor"]
 
 T = TypeVar("T")
-Self = TypeVar("Self", bound="_Query")
 Sort = str | Sequence[str | tuple[str, int]] | Mapping[str, int]
 
 BATCH_SIZE = 500
@@ -36,25 +35,25 @@ class _Query:
         self._stores = stores
         self._started = False
 
-    def sort(self: Self, key_or_list: Sort, direction: int | None = None) -> Self:
+    def sort(self, key_or_list: Sort, direction: int | None = None) -> Self:
         """Sort by a key, or by several; as pymongo's."""
         if isinstance(key_or_list, str):
             key_or_list = [(key_or_list, 1 if direction is None else direction)]
         return self._with(sort=key_or_list)
 
-    def skip(self: Self, skip: int) -> Self:
+    def skip(self, skip: int) -> Self:
         """Leave out the first `skip` documents."""
         return self._with(skip=number("skip", skip))
 
-    def limit(self: Self, limit: int) -> Self:
+    def limit(self, limit: int) -> Self:
         """Give at most `limit` documents; 0 is all."""
         return self._with(limit=number("limit", limit, low=None))
 
-    def batch_size(self: Self, batch_size: int) -> Self:
+    def batch_size(self, batch_size: int) -> Self:
         """Fetch this many documents at a time; 0 is the default, 500."""
         return self._with(batch_size=number("batch_size", batch_size))
 
-    def _with(self: Self, **changes: Any) -> Self:
+    def _with(self, **changes: Any) -> Self:
         if self._started:
             raise InvalidOperation("cannot set options after executing query")
         self._command = replace(self._command, **changes)
@@ -191,7 +190,8 @@ class AsyncLazyCursor(_Query, Generic[T]):
 
 async def ended() -> AsyncIterator[list[dict[str, Any]]]:
     """The batches of a cursor that was closed."""
-    for batch in ():
+    empty: tuple[list[dict[str, Any]], ...] = ()
+    for batch in empty:
         yield batch
 
 

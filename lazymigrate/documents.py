@@ -38,7 +38,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(same, one, other))
     if kind is float:
-        if one != one:
-            return bool(other != other)
+        if math.isnan(one) or math.isnan(other):
+            return math.isnan(one) and math.isnan(other)
         return bool(one == other and math.copysign(1, one) == math.copysign(1, other))
     return bool(one == other)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,7 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
+def server() -> Generator[Server]:
     """A MongoDB for the duration of a `with` block."""
     running = start()
     try:
@@ -124,7 +124,7 @@ def find_program() -> tuple[str, str]:
             if not os.access(program, os.X_OK):
                 program.chmod(0o755)
             return str(program), "the extra 'embedded'"
-    fail("No MongoDB server was found.")
+    return fail("No MongoDB server was found.")
 
 
 def launch(program: str, origin: str) -> Server | str:
@@ -141,7 +141,7 @@ def launch(program: str, origin: str) -> Server | str:
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         *(() if os.name == "nt" else ("--nounixsocket",)),
     ]
-    supervisor = subprocess.Popen(
+    supervisor = subprocess.Popen(  # noqa: S603 (the program was named by the user or found)
         [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(directory), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -149,15 +149,13 @@ def launch(program: str, origin: str) -> Server | str:
         start_new_session=True,
     )
     uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    ready = False
     try:
-        if initiate(uri, port, supervisor):
-            return Server(uri, origin, supervisor)
-        return last_words(directory)
-    except BaseException:
-        end(supervisor)
-        raise
+        ready = initiate(uri, port, supervisor)
+        return Server(uri, origin, supervisor) if ready else last_words(directory)
     finally:
-        if supervisor.poll() is not None:
+        if not ready:
+            end(supervisor)
             shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -179,7 +177,6 @@ def initiate(uri: str, port: int, supervisor: subprocess.Popen[bytes]) -> bool:
                 pass
             time.sleep(0.02)
     if supervisor.poll() is None:
-        end(supervisor)
         fail(f"The server did not become writable within {READY_SECONDS:.0f} seconds.")
     return False
 

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from bson import Decimal128, ObjectId
-from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from lazymigrate.change import Change
 from lazymigrate.documents import copy_value, same
@@ -49,7 +49,7 @@ class ModelAdapter(Generic[M]):
     """How documents of one schema become instances of its model, and back."""
 
     def __init__(self, model: type[M], version_field: str, name: str) -> None:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or issubclass(model, RootModel):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or model.__pydantic_root_model__:
             raise SchemaError(
                 f"{name}: the model is {model!r}, which is not a pydantic model with fields. Decorate a subclass of "
                 "pydantic.BaseModel."
@@ -82,18 +82,18 @@ class ModelAdapter(Generic[M]):
         except ValidationError as error:
             raise self._unfit(document, error) from None
         instance.__dict__[_ORIGIN] = document if stored is None else Origin(document, stored)
-        return cast(M, instance)
+        return cast("M", instance)
 
     def _bind(self, document: dict[str, Any]) -> Any:
         """Validate a first document, and from then on without the detour through `model_validate`."""
-        instance = cast(Any, self.model).model_validate(document)
-        self._validate = cast(Any, self.model).__pydantic_validator__.validate_python
+        instance = cast("Any", self.model).model_validate(document)
+        self._validate = cast("Any", self.model).__pydantic_validator__.validate_python
         return instance
 
     def _prepared(self, document: dict[str, Any]) -> dict[str, Any]:
         """The document as the model is to see it: without a stamp it does not know, nothing shared."""
         if self._shared is _UNKNOWN:
-            self._shared = shared_fields(cast(type[BaseModel], self.model))
+            self._shared = shared_fields(cast("type[BaseModel]", self.model))
             self._prepares = self._hide_stamp or self._shared != frozenset()
         if self._shared is None:
             given = copy_value(document)
@@ -103,16 +103,16 @@ class ModelAdapter(Generic[M]):
                 given[name] = copy_value(given[name])
         if self._hide_stamp:
             given.pop(self._version_field, None)
-        return cast(dict[str, Any], given)
+        return cast("dict[str, Any]", given)
 
     def dump(self, instance: M) -> dict[str, Any]:
         """The document of an instance, by stored names and without a stamp; an `_id` of None is left out."""
         if not isinstance(instance, self.model):
             raise TypeError(f"{self._name}: expected a {self.model.__qualname__}, got a {type(instance).__qualname__}.")
-        document = plain(cast(BaseModel, instance).model_dump(by_alias=True, warnings=False))
+        document = plain(cast("BaseModel", instance).model_dump(by_alias=True, warnings=False))
         if document.get("_id", ...) is None:
             del document["_id"]
-        return cast(dict[str, Any], document)
+        return cast("dict[str, Any]", document)
 
     def origin(self, instance: M) -> Origin | None:
         """Where the instance came from; None for one that was neither loaded nor saved."""
@@ -129,7 +129,7 @@ class ModelAdapter(Generic[M]):
         """Give a new instance the `_id` that it was stored under, also where it is frozen."""
         if self.id_field is not None and getattr(instance, self.id_field) is None:
             instance.__dict__[self.id_field] = document_id
-            cast(BaseModel, instance).model_fields_set.add(self.id_field)
+            cast("BaseModel", instance).model_fields_set.add(self.id_field)
 
     def changes(self, instance: M, origin: Origin) -> Change:
         """What the user changed since the instance was loaded or saved.
@@ -139,11 +139,15 @@ class ModelAdapter(Generic[M]):
         """
         loaded = self.load(copy_value(origin.document))
         before, after = self.dump(loaded), self.dump(instance)
-        set_by_user = cast(BaseModel, instance).model_fields_set
+        set_at_load = cast("BaseModel", loaded).model_fields_set
+        set_by_now = cast("BaseModel", instance).model_fields_set
         for field, name in self._fields.items():
-            untouched = field not in set_by_user and name not in origin.document
-            if untouched and name in after and not isinstance(after[name], (dict, list)):
-                before[name] = after[name]
+            if name in origin.document or name not in after:
+                continue
+            if field in set_by_now and field not in set_at_load:
+                before.pop(name, None)  # set by the user, if only to the default
+            elif not isinstance(after[name], (dict, list)):
+                before[name] = after[name]  # a default; factories give another one each time
         for document in (before, after):
             document.pop(self._version_field, None)
         return edits(before, after, origin.document)
@@ -204,22 +208,41 @@ def stored_names(model: type[BaseModel], name: str) -> dict[str, str]:
         written = info.serialization_alias or info.alias or field
         alias = info.validation_alias or info.alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
-        read: set[Any] = {
-            choice.path[0] if isinstance(choice, AliasPath) and len(choice.path) == 1 else choice for choice in choices
-        }
-        if alias is None or by_name:
-            read.add(field)
+        read = {field} if alias is None or by_name else set[str]()
+        for choice in choices:
+            if isinstance(choice, AliasPath):
+                read.add(str(choice.path[0]) if len(choice.path) == 1 else "a path")
+            elif choice is not None:
+                read.add(choice)
         if written not in read:
             raise SchemaError(
                 f"{name}: the field {field!r} of {model.__qualname__} is written as {written!r} and read as "
-                f"{', '.join(sorted(map(str, read)))}. Give it one alias for both."
+                f"{', '.join(sorted(read))}. Give it one alias for both."
             )
         names[field] = written
     return names
 
 
 _CLOSED = frozenset(
-    "str bytes int float bool complex none date time datetime timedelta decimal uuid enum literal url multi-host-url".split()
+    [
+        "str",
+        "bytes",
+        "int",
+        "float",
+        "bool",
+        "complex",
+        "none",
+        "date",
+        "time",
+        "datetime",
+        "timedelta",
+        "decimal",
+        "uuid",
+        "enum",
+        "literal",
+        "url",
+        "multi-host-url",
+    ]
 )
 
 
@@ -244,9 +267,7 @@ def shared_fields(model: type[BaseModel]) -> frozenset[str] | None:
         return None
     names = stored_names(model, model.__qualname__)
     return frozenset(
-        names[field]
-        for field, item in inner["fields"].items()
-        if not closed(item["schema"], definitions, frozenset())
+        names[field] for field, item in inner["fields"].items() if not closed(item["schema"], definitions, frozenset())
     )
 
 

@@ -15,14 +15,14 @@ from lazymigrate.scope import Scope
 __all__ = ["Ahead", "Outcome", "Refused", "Settled", "Upgraded", "compare_and_set", "outcome"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Settled:
     """At head already, empty revisions aside: nothing to store."""
 
     document: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Upgraded:
     """Outdated: the document at head, the one that was stored, and the compare-and-set that stores the upgrade."""
 
@@ -31,14 +31,14 @@ class Upgraded:
     command: CompareAndSet
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ahead:
     """Written by newer code: as stored, never to be written by this code."""
 
     document: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Refused:
     """It cannot be upgraded, and stays as it is."""
 
@@ -54,7 +54,7 @@ def outcome(scope: Scope, raw: bytes) -> Outcome:
     try:
         document = scope.decode(raw)
     except BSONError as error:
-        return Refused(undecodable(scope, raw, error))
+        return Refused(undecodable(scope, error))
     try:
         version = schema.version_of(document)
         if version > schema.head:
@@ -78,7 +78,9 @@ def compare_and_set(
     """
     change = Change.between(stored, wanted)
     try:
-        bson.encode({"": dict(change.sets), **{name: wanted[name] for name in change.nested}}, codec_options=scope.codec)
+        bson.encode(
+            {"": dict(change.sets), **{name: wanted[name] for name in change.nested}}, codec_options=scope.codec
+        )
         plain = bson.encode(stored, codec_options=scope.codec) == raw
     except (BSONError, OverflowError, TypeError, ValueError) as error:
         raise UpgradeError(
@@ -94,7 +96,7 @@ def compare_and_set(
     return CompareAndSet(raw, fields_guard(raw, fields | {scope.schema.version_field}, plain=plain), change)
 
 
-def undecodable(scope: Scope, raw: bytes, error: BSONError) -> UpgradeError:
+def undecodable(scope: Scope, error: BSONError) -> UpgradeError:
     """The error for a document whose BSON cannot be read at all."""
     return UpgradeError(
         f"{scope.name}: a document cannot be decoded ({type(error).__name__}), so it cannot be upgraded. Repair it with "

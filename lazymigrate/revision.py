@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import IrreversibleError, SchemaError
@@ -164,11 +164,12 @@ class Revision:
         """The function held to its contract: mutates, returns None, leaves `_id` and undeclared fields alone."""
         name = getattr(function, "__name__", type(function).__name__)
         label = self._label
+        call = cast("Callable[[dict[str, Any]], object]", function)
 
         def run(document: dict[str, Any]) -> None:
             identity = document.get("_id", _ABSENT)
-            before = copy_value(identity)
-            returned: object = function(document)
+            before = copy_value(identity) if isinstance(identity, dict) else identity
+            returned = call(document)
             if returned is not None:
                 if inspect.iscoroutine(returned):
                     returned.close()
@@ -176,7 +177,7 @@ class Revision:
                     f"{label}: the function {name!r} returned a {type(returned).__name__}. A revision changes the "
                     "document that it is given and returns None; remove the return value."
                 )
-            if document.get("_id", _ABSENT) is not identity or identity is not before:
+            if document.get("_id", _ABSENT) is not before:
                 keep_identity(document, before)
 
         if self.touches is None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar, overload
 
-from lazymigrate.chain import Chain, compile_chain
+from lazymigrate.chain import Chain, Run, compile_chain
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import (
     AheadError,
@@ -65,8 +65,10 @@ class Schema:
         self.base = base
         self.oldest = base if oldest is None else oldest
         self._revisions: tuple[Revision, ...] = ()
+        self._settled = self.oldest
         self._adapter: ModelAdapter[Any] | None = None
         self._chains: dict[tuple[int, int], Chain] = {}
+        self._upgrades: dict[int | None, Run] = {}
 
     def __repr__(self) -> str:
         return f"<Schema {self.name!r}, versions {self.oldest} to {self.head}>"
@@ -84,7 +86,7 @@ class Schema:
     @property
     def settled(self) -> int:
         """The lowest version that counts as at head: from here on, only empty revisions lead there."""
-        return max((revision.version for revision in self._revisions if not revision.empty), default=self.oldest)
+        return self._settled
 
     @overload
     def revision(
@@ -135,7 +137,9 @@ class Schema:
             touched = field_names(touches, "touches", title)
             read = field_names(reads, "reads", title) or frozenset()
             if self.version_field in (touched or frozenset()) | read:
-                raise SchemaError(f"{title}: a function never sees the version field. Remove it from touches and reads.")
+                raise SchemaError(
+                    f"{title}: a function never sees the version field. Remove it from touches and reads."
+                )
             if touched is None and read:
                 raise SchemaError(f"{title}: reads= says what it only looks at, beside touches=. Add touches={{...}}.")
             code = getattr(inspect.unwrap(function), "__code__", None)
@@ -182,14 +186,16 @@ class Schema:
             version_field=self.version_field,
             name=name,
             where=where,
-            changed=self._chains.clear,
+            changed=self._forget,
             operations=operations,
             function=function,
             touches=touches,
             reads=reads,
         )
         self._revisions = (*self._revisions, revision)
-        self._chains.clear()
+        self._forget()
+        if not revision.empty:
+            self._settled = version
         return revision
 
     def model(self, cls: type[M]) -> type[M]:
@@ -223,6 +229,20 @@ class Schema:
             chain = compile_chain(self.name, self.version_field, source, target, revisions)
             self._chains[source, target] = chain
         return chain
+
+    def upgrades(self) -> dict[int | None, Run]:
+        """How to upgrade a document in place, by its stamp, for the stamps that need no second look."""
+        if not self._upgrades:
+            ways = {version: self.chain(version, self.head).run for version in range(self.oldest, self.head)}
+            if self.base in ways:
+                self._upgrades[None] = ways[self.base]
+            self._upgrades.update(ways)
+        return self._upgrades
+
+    def _forget(self) -> None:
+        """Compile afresh after a declaration."""
+        self._chains.clear()
+        self._upgrades.clear()
 
     def version_of(self, document: dict[str, Any]) -> int:
         """The version of a document: its stamp, or base where there is none.
@@ -319,5 +339,5 @@ class Schema:
 
 
 def _caller() -> str:
-    frame = sys._getframe(2)
+    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -27,7 +27,7 @@ def tolerant(codec: CodecOptions[Any]) -> CodecOptions[Any]:
     return codec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Scope:
     """A schema at work on one collection: how documents are decoded, what they become, and what the policy is.
 

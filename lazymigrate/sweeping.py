@@ -43,10 +43,11 @@ class SweepReport:
     stopped_by: StoppedBy
 
     def __str__(self) -> str:
-        state = "complete" if self.complete else f"{self.remaining} still outdated"
+        state = "complete" if self.complete else f"{self.remaining:,} still outdated"
+        passes = "1 pass" if self.passes == 1 else f"{self.passes} passes"
         return (
-            f"{self.collection}: {self.upgraded} upgraded in {self.passes} passes, {self.conflicts} conflicts, "
-            f"{self.quarantined} quarantined; {state} ({self.stopped_by})"
+            f"{self.collection}: {self.upgraded:,} upgraded in {passes}, {self.conflicts:,} conflicts, "
+            f"{self.quarantined:,} quarantined; {state} ({self.stopped_by})"
         )
 
     def to_json(self) -> str:

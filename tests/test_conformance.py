@@ -346,12 +346,8 @@ async def test_an_error_comes_in_the_place_of_its_document(bench: Bench) -> None
     cursor = bench.open(users()).find(sort=[("_id", 1)])
     seen = []
     with pytest.raises(UpgradeError):
-        if hasattr(cursor, "__aiter__"):
-            async for document in cursor:
-                seen.append(document["_id"])
-        else:
-            for document in cursor:
-                seen.append(document["_id"])
+        while True:
+            seen.append((await bench.call(cursor.next()))["_id"])
     assert seen == [1]
 
 

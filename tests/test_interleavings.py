@@ -281,9 +281,7 @@ def test_saves_and_an_unaware_writer_lose_nothing_in_any_order() -> None:
     def build() -> World:
         collection.stored.clear()
         collection.put(start)
-        return World(
-            [Process(saver("first_name")), Process(saver("last_name")), Process(writer(times=1))], carry
-        )
+        return World([Process(saver("first_name")), Process(saver("last_name")), Process(writer(times=1))], carry)
 
     counted = 0
     for _world in every_order(build):

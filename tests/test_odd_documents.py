@@ -16,10 +16,10 @@ from pymongo.collection import Collection
 
 from lazymigrate import LazyCollection, Policy, Schema, ops
 from lazymigrate.change import Change, CompareAndSet, Unchanged
+from lazymigrate.commands import CompareAndSetMany
 from lazymigrate.drivers import memory
 from lazymigrate.drivers.memory import CODEC
 from lazymigrate.drivers.pymongo import PymongoDriver
-from lazymigrate.commands import CompareAndSetMany
 from lazymigrate.elements import elements, only
 
 
@@ -131,7 +131,11 @@ def test_a_document_of_15_megabytes(people: Collection[dict[str, Any]], declare:
     assert LazyCollection(people, declare(), Policy(write_back=True)).find_one({})["schema_version"] == 2
     stored = people.find_one({})
     assert stored is not None
-    assert (stored["schema_version"], stored["settings"], len(stored["pad"])) == (2, {"theme": "dark"}, 15 * 1024 * 1024)
+    assert (stored["schema_version"], stored["settings"], len(stored["pad"])) == (
+        2,
+        {"theme": "dark"},
+        15 * 1024 * 1024,
+    )
     assert stored["doubled"] in (2, 4)
 
 
@@ -146,12 +150,16 @@ def test_many_fields_removed_and_set_at_once(people: Collection[dict[str, Any]])
     stored = {"_id": 1, **{f"old{n}": {"v": n} for n in range(300)}, "kept": 1}
     people.insert_one(stored)
     arrived = LazyCollection(people, schema, Policy(write_back=True)).find_one({})
-    assert arrived == people.find_one({}) == {
-        "_id": 1,
-        "kept": 1,
-        "schema_version": 2,
-        **{f"new.{n}": {"v": n} for n in range(300)},
-    }
+    assert (
+        arrived
+        == people.find_one({})
+        == {
+            "_id": 1,
+            "kept": 1,
+            "schema_version": 2,
+            **{f"new.{n}": {"v": n} for n in range(300)},
+        }
+    )
 
 
 def test_an_ignoring_collation_does_not_weaken_the_guard(db: Any) -> None:
@@ -207,5 +215,5 @@ def test_any_change_is_stored_as_it_was_decided(
 def test_a_raw_document_is_cut_at_its_fields(fields: dict[str, Any]) -> None:
     raw = bson.encode(fields)
     assert [name for name, _, _ in elements(raw)] == list(fields)
-    for name in fields:
-        assert only(raw, (name,)) == bson.encode({name: fields[name]})
+    for name, value in fields.items():
+        assert only(raw, (name,)) == bson.encode({name: value})

@@ -31,7 +31,11 @@ def test_the_example_of_the_contract() -> None:
         "users", "schema_version", 1, 1, 3,
     )  # fmt: skip
     first, second = schema.revisions
-    assert (first.version, first.name, first.description) == (2, "split_name", "A name becomes a first and a last name.")
+    assert (first.version, first.name, first.description) == (
+        2,
+        "split_name",
+        "A name becomes a first and a last name.",
+    )
     assert (first.declared, first.reversible, first.lossless) == (False, True, False)
     assert (second.version, second.name, second.declared, second.reversible, second.lossless) == (
         3, "email_and_active", True, True, True,
@@ -162,7 +166,12 @@ def test_fields_keep_their_place_as_on_the_server() -> None:
         document["new"] = document.pop("a")
         document["b"] += 1
 
-    assert list(schema.upgrade({"_id": 1, "a": 1, "schema_version": 1, "b": 2})) == ["_id", "schema_version", "b", "new"]
+    assert list(schema.upgrade({"_id": 1, "a": 1, "schema_version": 1, "b": 2})) == [
+        "_id",
+        "schema_version",
+        "b",
+        "new",
+    ]
 
 
 def test_a_function_that_returns_something_is_a_schema_error_at_the_first_call() -> None:
@@ -187,7 +196,13 @@ def test_touches_is_enforced() -> None:
         seen.append(sorted(document))
         document["new"] = document.pop("a") + document["b"]
 
-    assert schema.upgrade({"_id": 1, "a": 1, "b": 2, "c": 3}) == {"_id": 1, "b": 2, "c": 3, "new": 3, "schema_version": 2}
+    assert schema.upgrade({"_id": 1, "a": 1, "b": 2, "c": 3}) == {
+        "_id": 1,
+        "b": 2,
+        "c": 3,
+        "new": 3,
+        "schema_version": 2,
+    }
     assert seen == [["_id", "a", "b"]]
 
     for rude in (
@@ -211,7 +226,12 @@ def test_an_upgrade_that_fails_names_all_and_shows_nothing() -> None:
     with pytest.raises(UpgradeError) as caught:
         schema.upgrade({"_id": "canary@example.org", "mail": "canary"})
     error = caught.value
-    assert (error.collection, error.document_id, error.version, error.revision) == ("people", "canary@example.org", 1, 2)
+    assert (error.collection, error.document_id, error.version, error.revision) == (
+        "people",
+        "canary@example.org",
+        1,
+        2,
+    )
     assert isinstance(error.__cause__, KeyError)
     assert "canary" not in str(error)
     assert "'split_name'" in str(error)

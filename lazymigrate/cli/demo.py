@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -16,15 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.text import Text
 
 from lazymigrate import LazyCollection, Schema, ops
-from lazymigrate import sweeping as values
 from lazymigrate.embedded import ServerError, server
 from lazymigrate.fields import ObjectId
 from lazymigrate.report.table import coverage_table
+from lazymigrate.sweeping import SweepReport
 
 __all__ = ["demo"]
 
-FIRST_NAMES = "Ada Grace Edsger Barbara Alan Emmy Kurt Hedy Donald Katherine".split()
-LAST_NAMES = "Lovelace Hopper Dijkstra Liskov Turing Noether Lamarr Knuth Johnson".split()
+FIRST_NAMES = ["Ada", "Grace", "Edsger", "Barbara", "Alan", "Emmy", "Kurt", "Hedy", "Donald", "Katherine"]
+LAST_NAMES = ["Lovelace", "Hopper", "Dijkstra", "Liskov", "Turing", "Noether", "Lamarr", "Knuth", "Johnson"]
 
 users = Schema("users")
 
@@ -70,7 +70,7 @@ def demo(documents: int) -> None:
 
 
 @contextmanager
-def own_database(client: MongoClient[dict[str, Any]]) -> Iterator[str]:
+def own_database(client: MongoClient[dict[str, Any]]) -> Generator[str]:
     """The name of a database that nobody else uses, dropped in the end."""
     name = f"lazymigrate_demo_{uuid4().hex[:8]}"
     try:
@@ -86,17 +86,17 @@ def show(console: Console, people: LazyCollection[User], documents: int) -> None
     console.print(coverage_table(people.coverage(), title="Three releases have written to this collection:"))
 
     console.print("\nEvery read arrives at head, whatever is stored:")
-    for version in (1, 2, 3):
-        stored = people.raw.find_one({"schema_version": version if version > 1 else None}, {"_id": 0})
-        example = people.find_one({"email" if version == 3 else "mail": (stored or {}).get("email" if version == 3 else "mail")})
+    for stamp in (None, 2, 3):
+        stored = people.raw.find_one({"schema_version": stamp}) or {}
+        user = people.find_one(stored.pop("_id", None))
         console.print(Text(f"  stored  {stored}", style="bright_black"), soft_wrap=True)
-        console.print(Text(f"  read    {example!r}"), soft_wrap=True)
+        console.print(Text(f"  read    {user!r}"), soft_wrap=True)
 
-    saved = documents // 10
-    for user in people.find({"schema_version": {"$ne": 3}}).limit(min(saved, 500)):
+    saved = min(documents // 10, 500)
+    for user in people.find({"schema_version": {"$ne": 3}}).limit(saved):
         user.active = False
         people.save(user)
-    console.print(f"\n{min(saved, 500):,} outdated documents were read, changed and saved.")
+    console.print(f"\n{saved:,} outdated documents were read, changed and saved.")
     console.print(coverage_table(people.coverage(), title="Saved documents are stored at head:"))
 
     console.print("\nThe sweep upgrades what nobody touched:")
@@ -105,9 +105,15 @@ def show(console: Console, people: LazyCollection[User], documents: int) -> None
     console.print(coverage_table(people.coverage(), title="Afterwards:"))
 
 
-def sweep_with_progress(console: Console, people: LazyCollection[User]) -> values.SweepReport:
+def sweep_with_progress(console: Console, people: LazyCollection[User]) -> SweepReport:
     """Sweep with a progress bar where there is a terminal to draw it on."""
-    columns = (TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("sweeping", total=None)
         return people.sweep(progress=lambda done: bar.update(task, completed=done.done, total=done.total))

@@ -45,7 +45,7 @@ def unchanged(result: Any) -> Any:
     return result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call:
     """One method of a driver's collection.
 

@@ -11,15 +11,6 @@ from bson import Decimal128, ObjectId
 
 __all__ = ["matches", "order_key", "type_name"]
 
-_ORDER: tuple[tuple[int, type | tuple[type, ...]], ...] = (
-    (2, (int, float, Decimal128)),
-    (3, str),
-    (4, dict),
-    (5, list),
-    (6, bytes),
-    (7, ObjectId),
-    (9, datetime),
-)
 _TYPE_NAMES = {
     0x01: "double",
     0x02: "string",
@@ -47,19 +38,26 @@ def order_key(value: Any) -> tuple[int, Any]:
     """A key that sorts values of mixed types as MongoDB does."""
     if value is None or value is _MISSING:
         return (1, 0)
-    if isinstance(value, bool):
-        return (8, value)
-    for rank, kind in _ORDER:
-        if isinstance(value, kind):
-            if rank == 2:
-                number = value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
-                return (2, (0, Decimal(0)) if number.is_nan() else (1, number))
-            if rank == 4:
-                return (4, tuple((order_key(inner)[0], key, order_key(inner)) for key, inner in value.items()))
-            if rank == 5:
-                return (5, tuple(order_key(inner) for inner in value))
-            return (rank, value)
-    raise unknown(f"values of the type {type(value).__name__}")
+    match value:
+        case bool():
+            return (8, value)
+        case int() | float() | Decimal128():
+            number = value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
+            return (2, (0, Decimal(0)) if number.is_nan() else (1, number))
+        case str():
+            return (3, value)
+        case dict():
+            return (4, tuple((order_key(inner)[0], key, order_key(inner)) for key, inner in value.items()))
+        case list():
+            return (5, tuple(order_key(inner) for inner in value))
+        case bytes():
+            return (6, value)
+        case ObjectId():
+            return (7, value)
+        case datetime():
+            return (9, value)
+        case _:
+            raise unknown(f"values of the type {type(value).__name__}")
 
 
 def matches(document: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
@@ -86,7 +84,8 @@ def beyond(document: Mapping[str, Any], condition: Any) -> bool:
     match condition:
         case {"$gt": ["$_id", {"$literal": bound}]}:
             return order_key(document["_id"]) > order_key(bound)
-    raise unknown("this $expr")
+        case _:
+            raise unknown("this $expr")
 
 
 def reach(document: Any, path: str) -> Any:

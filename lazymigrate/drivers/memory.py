@@ -42,7 +42,7 @@ from lazymigrate.versions import parse_stamp
 __all__ = ["AsyncMemoryDriver", "MemoryCollection", "MemoryDriver"]
 
 R = TypeVar("R")
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+CODEC: CodecOptions[Any] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 _PACK = Struct("<i").pack
 
 

@@ -26,7 +26,7 @@ class Nothing(Operation):
     def expression(self, document: Expression) -> Expression:
         return document
 
-    def safe(self, document: Expression) -> Expression:
+    def safe(self, document: Expression) -> Expression:  # noqa: ARG002
         return True
 
     def reverse(self) -> Operation:

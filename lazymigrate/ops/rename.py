@@ -81,14 +81,14 @@ class Rename(Operation):
 
     def safe(self, document: Expression) -> Expression:
         old, new = split_path(self.old), split_path(self.new)
-        conditions = [passable_(document, old), passable_(document, new)]
+        absent = missing_(document, old)
+        conditions = [passable_(document, new)]
         if self.on_conflict == "error":
-            conditions.append({"$or": [missing_(document, old), missing_(document, new)]})
+            conditions.append(missing_(document, new))
         if self.prunes and len(old) > 1:  # pruning is left to Python where something may be emptied
-            holder = get_(document, old[:-1])
-            size = {"$size": {"$objectToArray": {"$ifNull": [holder, {"$literal": {}}]}}}
-            conditions.append({"$or": [missing_(document, old), {"$gt": [size, 1]}]})
-        return all_of(conditions)
+            size = {"$size": {"$objectToArray": {"$ifNull": [get_(document, old[:-1]), {"$literal": {}}]}}}
+            conditions.append({"$gt": [size, 1]})
+        return all_of([passable_(document, old), {"$or": [absent, all_of(conditions)]}])
 
     def reverse(self) -> Operation:
         return Rename(self.new, self.old, self.on_conflict, prunes=True)

@@ -19,7 +19,10 @@ def list_errors(scope: Scope, errors: Sequence[DocumentError]) -> Procedure[None
         result = yield Attempt(ListInQuarantine(scope.name, entries))
         if isinstance(result, Failure):
             LOGGER.warning(
-                "%s: %d documents could not be listed in the quarantine (code %s)", scope.name, len(entries), result.code
+                "%s: %d documents could not be listed in the quarantine (code %s)",
+                scope.name,
+                len(entries),
+                result.code,
             )
 
 

@@ -8,7 +8,7 @@ afterwards where one was asked for and none was found.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import bson
 from bson import ObjectId
@@ -29,10 +29,13 @@ from lazymigrate.commands import (
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import ConflictError, DocumentError, ModelError, describe
 from lazymigrate.model import Origin
-from lazymigrate.outcome import compare_and_set, outcome, Ahead, Refused
+from lazymigrate.outcome import Ahead, Refused, compare_and_set, outcome
 from lazymigrate.procedures.reads import RACES
 from lazymigrate.scope import Scope
 from lazymigrate.versions import ahead_filter, not_ahead, parse_stamp
+
+if TYPE_CHECKING:
+    from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 __all__ = ["delete_many", "delete_one", "insert_many", "insert_one", "replace_one", "save"]
 
@@ -97,25 +100,25 @@ def writable(scope: Scope, filter: Mapping[str, Any]) -> dict[str, Any]:
     return not_ahead(filter, scope.schema.version_field, scope.schema.head)
 
 
-def insert_one(scope: Scope, given: Any, options: Mapping[str, Any]) -> Procedure[Any]:
+def insert_one(scope: Scope, given: Any, options: Mapping[str, Any]) -> Procedure[InsertOneResult]:
     """Insert a document at head; a dict without `_id` gets one, as pymongo does."""
     document = new(scope, given)
-    with_id(scope, given, document)
+    with_id(given, document)
     try:
-        result = yield InsertOne(document, options)
+        result: InsertOneResult = yield InsertOne(document, options)
     except UNSTORABLE as error:
         raise unstorable(scope, given, document, error) from None
     inserted(scope, given, document)
     return result
 
 
-def insert_many(scope: Scope, given: Iterable[Any], options: Mapping[str, Any]) -> Procedure[Any]:
+def insert_many(scope: Scope, given: Iterable[Any], options: Mapping[str, Any]) -> Procedure[InsertManyResult]:
     """Insert documents at head; nothing is sent when one of them is not fit to be stored."""
     items = list(given)
     documents = [new(scope, item) for item in items]
     for item, document in zip(items, documents, strict=True):
-        with_id(scope, item, document)
-    result = yield InsertMany(documents, options)
+        with_id(item, document)
+    result: InsertManyResult = yield InsertMany(documents, options)
     for item, document in zip(items, documents, strict=True):
         inserted(scope, item, document)
     return result
@@ -126,7 +129,7 @@ def new(scope: Scope, given: Any) -> dict[str, Any]:
     return document if "_id" in document else {"_id": ObjectId(), **document}
 
 
-def with_id(scope: Scope, given: Any, document: dict[str, Any]) -> None:
+def with_id(given: Any, document: dict[str, Any]) -> None:
     if isinstance(given, dict):
         given.setdefault("_id", document["_id"])
 
@@ -140,7 +143,7 @@ def inserted(scope: Scope, given: Any, document: dict[str, Any]) -> None:
 
 
 def unstorable(scope: Scope, given: Any, document: dict[str, Any], error: Exception) -> Exception:
-    """pymongo's own error for a dict; for a model one that names the path and no value."""
+    """Pymongo's own error for a dict; for a model one that names the path and no value."""
     if scope.adapter is None or not isinstance(given, scope.adapter.model):
         return error
     found = next(iter(foreign(document, scope.codec)), None)
@@ -173,8 +176,8 @@ def foreign(value: Any, codec: CodecOptions[Any], path: str = "") -> Iterable[tu
 
 
 def replace_one(
-    scope: Scope, filter: Mapping[str, Any], replacement: Any, upsert: bool, options: Mapping[str, Any]
-) -> Procedure[Any]:
+    scope: Scope, filter: Mapping[str, Any], replacement: Any, *, upsert: bool, options: Mapping[str, Any]
+) -> Procedure[UpdateResult]:
     """Replace the first match, whatever its version, by a document at head."""
     allowed = writable(scope, filter)
     document = at_head(scope, replacement)
@@ -182,7 +185,7 @@ def replace_one(
     if upsert and raises:
         yield from refuse_ahead(scope, filter, options)
     try:
-        result = yield ReplaceOne(allowed, document, upsert, options)
+        result: UpdateResult = yield ReplaceOne(allowed, document, upsert, options)
     except UNSTORABLE as error:
         raise unstorable(scope, replacement, document, error) from None
     if not upsert and raises and result.acknowledged and not result.matched_count:
@@ -190,20 +193,21 @@ def replace_one(
     return result
 
 
-def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[Any]:
+def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[DeleteResult]:
     """Delete the first match that is not ahead; `AheadError` when there are only such."""
-    result = yield DeleteOne(writable(scope, filter), options)
+    result: DeleteResult = yield DeleteOne(writable(scope, filter), options)
     if scope.policy.on_ahead == "raise" and result.acknowledged and not result.deleted_count:
         yield from refuse_ahead(scope, filter, options)
     return result
 
 
-def delete_many(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[Any]:
+def delete_many(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[DeleteResult]:
     """Delete all matches; `AheadError` before anything is deleted when one is ahead."""
     allowed = writable(scope, filter)
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
-    return (yield DeleteMany(allowed, options))
+    result: DeleteResult = yield DeleteMany(allowed, options)
+    return result
 
 
 def save(scope: Scope, instance: Any, expect: Expect, options: Mapping[str, Any]) -> Procedure[None]:
@@ -316,4 +320,3 @@ def conflict(scope: Scope, document_id: Any, what: str, remedy: str) -> Conflict
         document_id=document_id,
         version=scope.schema.head,
     )
-

@@ -1,0 +1,136 @@
+"""The tree is the architecture: who imports whom, what is exported, and what is loaded."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lazymigrate
+from lazymigrate import AsyncLazyCollection, LazyCollection
+from lazymigrate.cursor import AsyncLazyCursor, LazyCursor
+
+PACKAGE = Path(lazymigrate.__file__).parent
+
+FLOORS = (
+    ("declaring", ("exceptions", "versions", "documents", "elements", "ops", "revision", "fields", "policy")),
+    ("deciding", ("chain", "change", "model", "schema", "scope", "outcome", "coverage", "sweeping")),
+    ("doing", ("commands", "procedures")),
+    ("drivers", ("drivers",)),
+    ("faces", ("collection", "cursor", "report", "cli", "embedded", "testing", "__init__")),
+)
+FLOOR_OF = {room: height for height, (_, rooms) in enumerate(FLOORS) for room in rooms}
+DRIVERS, FACES = 3, 4
+OUTSIDE = {"pymongo", "motor", "asyncio", "time", "threading", "datetime", "click", "rich"}
+ALLOWED = {
+    "drivers": {"pymongo", "motor", "asyncio", "datetime"},
+    "documents": set(),
+    "collection": {"pymongo"},  # the result types of its signatures
+    "cursor": {"pymongo"},  # InvalidOperation, as pymongo's cursors raise it
+    "embedded": {"pymongo", "time"},
+    "report": {"rich"},
+    "cli": {"click", "rich", "pymongo"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports, but those for type checkers only."""
+    tree = ast.parse(path.read_text())
+    guarded = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
+        for node in ast.walk(branch)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_imports_upwards_and_only_drivers_know_the_outside(path: Path) -> None:
+    here = room(path)
+    assert here in FLOOR_OF, f"{here} has no floor: name the one it belongs to in FLOORS"
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "lazymigrate":
+            there = parts[1] if parts[1] in FLOOR_OF else "__init__"
+            assert FLOOR_OF[there] <= FLOOR_OF[here], f"{here} imports {there}, which is above it"
+        elif parts[0] in OUTSIDE:
+            assert parts[0] in ALLOWED.get(here, set()), f"{here} knows {parts[0]}"
+
+
+def test_the_walk_would_catch_an_import_upwards(tmp_path: Path) -> None:
+    bad = tmp_path / "x.py"
+    bad.write_text("import pymongo\nfrom lazymigrate.drivers import motor\n")
+    assert imports(bad) == {"pymongo", "lazymigrate.drivers.motor"}
+    assert FLOOR_OF["drivers"] > FLOOR_OF["ops"]
+
+
+def test_no_module_is_past_400_lines() -> None:
+    assert [str(path) for path in modules() if len(path.read_text().splitlines()) > 400] == []
+
+
+def public(thing: object) -> dict[str, object]:
+    return {name: value for name, value in vars(thing).items() if not name.startswith("_")}
+
+
+def test_the_two_faces_have_the_same_methods_and_signatures() -> None:
+    for one, other in ((LazyCollection, AsyncLazyCollection), (LazyCursor, AsyncLazyCursor)):
+        assert public(one).keys() == public(other).keys()
+        for name, method in public(one).items():
+            if not inspect.isfunction(method):
+                continue
+            twin = getattr(other, name)
+            assert inspect.signature(method).parameters == inspect.signature(twin).parameters, name
+            awaited = inspect.iscoroutinefunction(twin)
+            assert awaited == (name != "find"), name
+            assert not inspect.iscoroutinefunction(method), name
+
+
+def test_everything_exported_exists_and_is_documented() -> None:
+    assert len(lazymigrate.__all__) == len(set(lazymigrate.__all__))
+    for name in lazymigrate.__all__:
+        thing = getattr(lazymigrate, name)
+        assert inspect.getdoc(thing), name
+        if inspect.isclass(thing):
+            for attribute, value in public(thing).items():
+                if inspect.isfunction(value) or isinstance(value, property):
+                    assert inspect.getdoc(value), f"{name}.{attribute}"
+
+
+def test_every_module_says_what_it_is_and_exports_what_it_has() -> None:
+    for found in pkgutil.walk_packages([str(PACKAGE)], "lazymigrate."):
+        module = importlib.import_module(found.name)
+        assert module.__doc__, found.name
+        if not found.ispkg:
+            for name in module.__all__:
+                assert hasattr(module, name), f"{found.name}.{name}"
+
+
+def test_importing_loads_no_command_line_no_terminal_and_no_motor() -> None:
+    code = "import sys, lazymigrate; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "pymongo" in loaded
+    assert not {"click", "rich", "motor", "tornado", "hypothesis", "pytest"} & set(loaded)
