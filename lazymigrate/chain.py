@@ -8,7 +8,7 @@ from typing import Any
 
 from lazymigrate.exceptions import SchemaError, UpgradeError, describe
 from lazymigrate.ops.operation import OperationError
-from lazymigrate.revision import Revision
+from lazymigrate.revision import ABSENT, Revision, keep_identity
 
 __all__ = ["Chain", "Run", "compile_chain"]
 
@@ -49,11 +49,12 @@ def compile_chain(
     numbered = [
         (revision.version, revision.step if upwards else revision.back) for revision in ordered if not revision.empty
     ]
+    revisions_by_number = {revision.version: revision for revision in ordered}
     labels = {revision.version: f"revision {revision.version} {revision.name!r}" for revision in ordered}
     verb = "upgraded" if upwards else "downgraded"
 
     def failed(identity: Any, stamp: Any, number: int, cause: Exception) -> UpgradeError:
-        reason = str(cause) if isinstance(cause, OperationError) else f"it raised {type(cause).__name__}"
+        reason = str(cause) if isinstance(cause, OperationError) else revisions_by_number[number].reason(cause)
         return UpgradeError(
             f"{schema_name}: {describe(identity)} at version {source} cannot be {verb} to {target}: "
             f"{labels[number]} failed: {reason}. Mend the document, or the revision, and read it again.",
@@ -73,17 +74,32 @@ def compile_chain(
         document[version_field] = target
         return document
 
+    direct = [
+        (number, step, revisions_by_number[number].unrestricted if upwards else None) for number, step in numbered
+    ]
+
     def run_with_functions(document: dict[str, Any]) -> dict[str, Any]:
-        identity, stamp = document.get("_id"), document.get(version_field)
-        place = take_stamp(document, version_field)
+        identity, stamp = document.get("_id", ABSENT), document.get(version_field)
+        place = take_stamp(document, version_field) if version_field in document else None
+        fragile = isinstance(identity, dict)  # a function could change it in place: only the step itself would notice
         number = source
         try:
-            for number, step in numbered:  # noqa: B007 (the handler names the revision)
-                step(document)
+            for number, step, function in direct:
+                if function is None or fragile:
+                    step(document)
+                    continue
+                returned = function(document)  # what its step does, without the calls around it
+                if returned is not None:
+                    revisions_by_number[number].refuse(function, returned)
+                if document.get("_id", ABSENT) is not identity:
+                    keep_identity(document, identity)
         except SchemaError:
             raise
         except Exception as cause:
-            raise failed(identity, stamp, number, cause) from cause
+            raise failed(None if identity is ABSENT else identity, stamp, number, cause) from cause
+        if place is None:
+            document[version_field] = target
+            return document
         return put_stamp(document, version_field, target, place)
 
     fields: frozenset[str] | None = frozenset()
@@ -96,21 +112,16 @@ def compile_chain(
     return Chain(source, target, ordered, fields, run_declared if plain else run_with_functions)
 
 
-def take_stamp(document: dict[str, Any], version_field: str) -> list[str] | None:
+def take_stamp(document: dict[str, Any], version_field: str) -> list[str]:
     """Take the stamp away, since a function never sees it; what is needed to put it back in its place."""
-    if version_field not in document:
-        return None
     names = list(document)
     del document[version_field]
     return names
 
 
-def put_stamp(document: dict[str, Any], version_field: str, version: int, names: list[str] | None) -> dict[str, Any]:
-    """The document stamped where the stamp stood, which is where the server keeps it; a new stamp is appended."""
+def put_stamp(document: dict[str, Any], version_field: str, version: int, names: list[str]) -> dict[str, Any]:
+    """The document stamped where the stamp stood, which is where the server keeps it."""
     document.pop(version_field, None)
-    if names is None:
-        document[version_field] = version
-        return document
     if names[-1] == version_field:  # the usual place: only what the functions appended has to follow it
         known = set(names)
         appended: list[str] = []

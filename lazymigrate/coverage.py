@@ -72,11 +72,11 @@ class Coverage:
         return cls(collection=name, head=schema.head, by_version=ordered, quarantined=quarantined, **tally)
 
     def __str__(self) -> str:
-        parts = [f"{self.at_head} of {self.total} documents at head ({self.ratio:.1%})"]
+        parts = [f"{self.at_head:,} of {self.total:,} documents at head ({self.ratio:.1%})"]
         for name in ("outdated", "ahead", "invalid", "retired", "quarantined"):
             count = getattr(self, name)
             if count:
-                parts.append(f"{count} {name}")
+                parts.append(f"{count:,} {name}")
         return f"{self.collection}: " + ", ".join(parts)
 
     def to_json(self) -> str:

@@ -80,7 +80,7 @@ class ModelAdapter(Generic[M]):
         try:
             instance = self._validate(given)
         except ValidationError as error:
-            raise self._unfit(document, error) from None
+            raise self._unfit(document, document if stored is None else stored, error) from None
         instance.__dict__[_ORIGIN] = document if stored is None else Origin(document, stored)
         return cast("M", instance)
 
@@ -152,19 +152,25 @@ class ModelAdapter(Generic[M]):
             document.pop(self._version_field, None)
         return edits(before, after, origin.document)
 
-    def _unfit(self, document: dict[str, Any], error: ValidationError) -> ModelError:
+    def _unfit(self, document: dict[str, Any], stored: dict[str, Any], error: ValidationError) -> ModelError:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         errors = tuple((".".join(map(str, item["loc"])) or "(the document)", item["type"]) for item in details)
         listed = ", ".join(f"{path} ({kind})" for path, kind in errors[:5])
+        written = "" if stored is document else f", stored at {stamp_of(stored, self._version_field)},"
         more = f" and {len(errors) - 5} more" if len(errors) > 5 else ""
         return ModelError(
-            f"{self._name}: {describe(document.get('_id'))} does not fit {self.model.__qualname__}: {listed}{more}. "
+            f"{self._name}: {describe(document.get('_id'))}{written} does not fit {self.model.__qualname__}: {listed}{more}. "
             "Add a revision that brings such documents into shape, or let the model accept them.",
             collection=self._name,
             document_id=document.get("_id"),
-            version=document.get(self._version_field),
+            version=stored.get(self._version_field),
             errors=errors,
         )
+
+
+def stamp_of(stored: Mapping[str, Any], version_field: str) -> str:
+    stamp = stored.get(version_field)
+    return "the base version" if stamp is None else f"version {stamp}"
 
 
 def edits(before: Mapping[str, Any], after: Mapping[str, Any], stored: Mapping[str, Any]) -> Change:

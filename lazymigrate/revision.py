@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import IrreversibleError, SchemaError
 from lazymigrate.ops.operation import Operation, OperationError, Step
 from lazymigrate.ops.paths import overlap
 
-__all__ = ["Function", "Revision", "check_function", "field_names"]
+__all__ = ["ABSENT", "Function", "Revision", "check_function", "field_names", "keep_identity"]
 
 Function = Callable[[dict[str, Any]], None]
 F = TypeVar("F", bound=Function)
 
-_ABSENT: Any = object()
+ABSENT: Any = object()
 
 
 class Revision:
@@ -114,6 +114,11 @@ class Revision:
         return self._step
 
     @property
+    def unrestricted(self) -> Callable[[dict[str, Any]], object] | None:
+        """The user's function where it may touch anything, for a caller that checks what it did; else None."""
+        return self.function if self.touches is None else None
+
+    @property
     def back_declared(self) -> bool:
         """Whether the way back is made of operations."""
         return self.declared and not self._back_is_function
@@ -123,7 +128,8 @@ class Revision:
         """The closure that downgrades; `IrreversibleError` when there is none."""
         if self._back is None:
             raise IrreversibleError(
-                f"{self._label} has no way back. Give it one with @{self.name}.downgrade, or keep the newer version.",
+                f"{self._label} has no way back. Downgrade no further than to version {self.version}, or give it one "
+                "with its .downgrade decorator.",
                 revision=self.version,
             )
         return self._back
@@ -133,11 +139,11 @@ class Revision:
         self._alone(self._step, document)
 
     def _alone(self, step: Step, document: dict[str, Any]) -> None:
-        stamp = document.pop(self.version_field, _ABSENT)
+        stamp = document.pop(self.version_field, ABSENT)
         try:
             step(document)
         finally:
-            if stamp is not _ABSENT:
+            if stamp is not ABSENT:
                 document[self.version_field] = stamp
 
     def downgrade(self, function: F) -> F:
@@ -162,22 +168,15 @@ class Revision:
 
     def _guarded(self, function: Function) -> Step:
         """The function held to its contract: mutates, returns None, leaves `_id` and undeclared fields alone."""
-        name = getattr(function, "__name__", type(function).__name__)
-        label = self._label
         call = cast("Callable[[dict[str, Any]], object]", function)
 
         def run(document: dict[str, Any]) -> None:
-            identity = document.get("_id", _ABSENT)
+            identity = document.get("_id", ABSENT)
             before = copy_value(identity) if isinstance(identity, dict) else identity
             returned = call(document)
             if returned is not None:
-                if inspect.iscoroutine(returned):
-                    returned.close()
-                raise SchemaError(
-                    f"{label}: the function {name!r} returned a {type(returned).__name__}. A revision changes the "
-                    "document that it is given and returns None; remove the return value."
-                )
-            if document.get("_id", _ABSENT) is not before:
+                self.refuse(function, returned)
+            if document.get("_id", ABSENT) is not before:
                 keep_identity(document, before)
 
         if self.touches is None:
@@ -189,7 +188,7 @@ class Revision:
             watched = {key: copy_value(value) for key, value in part.items() if key not in writable}
             run(part)
             for key in part.keys() | watched.keys():
-                if key not in writable and not same(part.get(key, _ABSENT), watched.get(key, _ABSENT)):
+                if key not in writable and not same(part.get(key, ABSENT), watched.get(key, ABSENT)):
                     raise OperationError(
                         f"it changed the field {key!r}, which is not in its touches={sorted(writable)}"
                     )
@@ -200,10 +199,31 @@ class Revision:
 
         return run_on_part
 
+    def reason(self, cause: Exception) -> str:
+        """What a function's exception says without a document's values: a key that stands in its code is none."""
+        said = f"it raised {type(cause).__name__}"
+        key = cause.args[0] if isinstance(cause, KeyError) and len(cause.args) == 1 else None
+        code = getattr(self.function, "__code__", None)
+        if not isinstance(key, str) or code is None or key not in code.co_consts:
+            return said
+        if self.touches is not None and key not in self.touches | self.reads | {"_id"}:
+            return f"{said} for {key!r}, which it is not given: it is in neither touches= nor reads="
+        return f"{said} for {key!r}"
+
+    def refuse(self, function: object, returned: object) -> NoReturn:
+        """The error for a function that returned something."""
+        name = getattr(function, "__name__", type(function).__name__)
+        if inspect.iscoroutine(returned):
+            returned.close()
+        raise SchemaError(
+            f"{self._label}: the function {name!r} returned a {type(returned).__name__}. A revision changes the "
+            "document that it is given and returns None; remove the return value."
+        )
+
 
 def keep_identity(document: dict[str, Any], identity: Any) -> None:
     """Put `_id` back where a function dropped it, and refuse a changed one."""
-    if identity is _ABSENT:
+    if identity is ABSENT:
         if "_id" in document:
             raise OperationError("it gave the document an _id; an _id cannot be changed")
     elif "_id" not in document:

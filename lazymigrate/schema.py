@@ -114,6 +114,7 @@ class Schema:
         With operations it returns the `Revision`. Without, it decorates a function that changes the document that it
         is given and returns None; the decorated name is then the `Revision`. `touches` (and `reads`, for what it only
         looks at) are the top-level fields that a function is given, besides `_id`; without them it may touch anything.
+        A dict or list that it takes from a table outside must be copied: documents would share it.
         `SchemaError` when something is wrong with it.
         """
         where = _caller()
@@ -233,16 +234,18 @@ class Schema:
     def upgrades(self) -> dict[int | None, Run]:
         """How to upgrade a document in place, by its stamp, for the stamps that need no second look."""
         if not self._upgrades:
-            ways = {version: self.chain(version, self.head).run for version in range(self.oldest, self.head)}
+            ways: dict[int | None, Run] = {
+                version: self.chain(version, self.head).run for version in range(self.oldest, self.head)
+            }
             if self.base in ways:
-                self._upgrades[None] = ways[self.base]
-            self._upgrades.update(ways)
+                ways[None] = ways[self.base]
+            self._upgrades = ways
         return self._upgrades
 
     def _forget(self) -> None:
         """Compile afresh after a declaration."""
         self._chains.clear()
-        self._upgrades.clear()
+        self._upgrades = {}
 
     def version_of(self, document: dict[str, Any]) -> int:
         """The version of a document: its stamp, or base where there is none.

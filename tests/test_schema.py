@@ -243,6 +243,28 @@ def test_an_upgrade_that_fails_names_all_and_shows_nothing() -> None:
     assert caught.value.version == 3
 
 
+def test_a_key_that_the_function_names_is_named_and_a_forgotten_read_is_said() -> None:
+    with pytest.raises(UpgradeError, match="raised KeyError for 'name'"):
+        users().upgrade({"_id": 1})
+    schema = Schema("people")
+
+    @schema.revision(2, touches={"a"})
+    def forgetful(document: dict[str, Any]) -> None:
+        document["a"] = document["b"]
+
+    with pytest.raises(UpgradeError, match=r"'b', which it is not given.*reads="):
+        schema.upgrade({"_id": 1, "b": 1})
+    schema = Schema("people")
+
+    @schema.revision(2)
+    def by_value(document: dict[str, Any]) -> None:
+        document["a"] = {}[document["b"]]
+
+    with pytest.raises(UpgradeError, match="raised KeyError") as caught:
+        schema.upgrade({"_id": 1, "b": "canary"})
+    assert "canary" not in str(caught.value)
+
+
 def test_retired_versions() -> None:
     schema = Schema("people", oldest=3)
     with pytest.raises(SchemaError, match="starts at 3"):
