@@ -22,7 +22,7 @@ VALID = {
 }
 INVALID = [
     True, False, 0, -1, Int64(-7), 1.5, 2.5, float("nan"), float("-inf"), Decimal128("NaN"), Decimal128("1.5"),
-    "1", "2", "", {}, {"v": 2}, [], [1], [2, 1], [None], b"2", ObjectId(), datetime(2020, 1, 1), Regex("2"),
+    "1", "2", "", {}, {"v": 2}, [], [1], [2, 1], [None], b"2", ObjectId("5" * 24), datetime(2020, 1, 1), Regex("2"),
     Timestamp(2, 2), Code("2"), MinKey(), MaxKey(), Binary(b"2", 5), Decimal128("-Infinity"),
 ]  # fmt: skip
 ABOVE_AND_INVALID = [99.5, float("inf"), Decimal128("Infinity"), Decimal128("99.5")]
