@@ -80,10 +80,10 @@ class _Bound(Generic[T]):
         )
 
     def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
-        return Batches({} if filter is None else filter, sort, skip, limit, size, options)
+        return Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
 
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
-        find = Find(as_filter(filter), sort=sort, skip=skip, limit=-1, options=options)
+        find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
         return reads.find_one(self._scope, find, session_of(options), stores=stores)
 
 
@@ -329,6 +329,11 @@ def as_filter(filter: Any) -> Filter:
     if filter is None:
         return {}
     return filter if isinstance(filter, Mapping) else {"_id": filter}
+
+
+def as_sort(sort: Any) -> Any:
+    """A sort as pymongo takes it; a single key may be given by its name."""
+    return [(sort, 1)] if isinstance(sort, str) else sort
 
 
 def with_session(options: dict[str, Any], session: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bson.son import SON
 from pymongo import UpdateOne
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.write_concern import WriteConcern
 
 from lazymigrate.change import CompareAndSet, statement
 from lazymigrate.commands import (
@@ -35,7 +36,7 @@ from lazymigrate.commands import (
 )
 from lazymigrate.elements import split
 
-__all__ = ["QUARANTINE", "Call", "call", "failure", "find_arguments"]
+__all__ = ["Call", "call", "failure", "find_arguments", "targets"]
 
 QUARANTINE = "lazymigrate.quarantine"
 SIMPLE = Collation(locale="simple")
@@ -60,6 +61,19 @@ class Call:
     on: str = "documents"
     receive: Callable[[Any], Any] = unchanged
     recover: Callable[[PyMongoError], Any] | None = None
+
+
+def targets(collection: Any) -> dict[str, Any]:
+    """The collections that calls go to, by name.
+
+    A compare-and-set needs to hear whether it won, whatever the collection's write concern.
+    """
+    acknowledged = collection.write_concern.acknowledged
+    return {
+        "documents": collection,
+        "guarded": collection if acknowledged else collection.with_options(write_concern=WriteConcern(w=1)),
+        "quarantine": collection.database[QUARANTINE],
+    }
 
 
 def call(command: Command) -> Call:
@@ -112,12 +126,17 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
     if len(commands) == 1:
         spelled = statement(commands[0])
         return Call(
-            "update_one", (spelled.filter, spelled.pipeline), {"collation": SIMPLE, **options}, receive=modified
+            "update_one",
+            (spelled.filter, spelled.pipeline),
+            {"collation": SIMPLE, **options},
+            on="guarded",
+            receive=modified,
         )
     return Call(
         "bulk_write",
         ([update(command) for command in commands],),
         {"ordered": False, **options},
+        on="guarded",
         receive=modified,
         recover=modified_in_spite,
     )

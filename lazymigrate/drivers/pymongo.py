@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from lazymigrate.commands import Attempt, Batches, Command, Procedure
-from lazymigrate.drivers.calls import QUARANTINE, call, failure, find_arguments
+from lazymigrate.drivers.calls import call, failure, find_arguments, targets
 
 __all__ = ["PymongoDriver"]
 
@@ -21,7 +21,7 @@ class PymongoDriver:
     """Carries commands out on a `pymongo.collection.Collection`."""
 
     def __init__(self, collection: Collection[Any], reading: Collection[Any]) -> None:
-        self._targets = {"documents": collection, "quarantine": collection.database[QUARANTINE]}
+        self._targets = targets(collection)
         self._reading = reading
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 

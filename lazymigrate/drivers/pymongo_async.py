@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from lazymigrate.commands import Attempt, Batches, Command, Procedure
-from lazymigrate.drivers.calls import QUARANTINE, Call, call, failure, find_arguments
+from lazymigrate.drivers.calls import Call, call, failure, find_arguments, targets
 
 __all__ = ["AsyncDriver"]
 
@@ -20,7 +20,7 @@ class AsyncDriver:
     """Carries commands out on a `pymongo.asynchronous.collection.AsyncCollection`."""
 
     def __init__(self, collection: Any, reading: Any) -> None:
-        self._targets = {"documents": collection, "quarantine": collection.database[QUARANTINE]}
+        self._targets = targets(collection)
         self._reading = reading
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 
