@@ -12,7 +12,9 @@ import click
 from pydantic import BaseModel, Field
 from pymongo import MongoClient
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from lazymigrate import LazyCollection, Schema, ops
@@ -89,8 +91,10 @@ def show(console: Console, people: LazyCollection[User], documents: int) -> None
     for stamp in (None, 2, 3):
         stored = people.raw.find_one({"schema_version": stamp}) or {}
         user = people.find_one(stored.pop("_id", None))
-        console.print(Text(f"  stored  {stored}", style="bright_black"), soft_wrap=True)
-        console.print(Text(f"  read    {user!r}"), soft_wrap=True)
+        pairs = Table.grid(padding=(0, 2))
+        pairs.add_row("", Text("stored", style="bright_black"), Text(str(stored), style="bright_black"))
+        pairs.add_row("", "read", Text(repr(user)))
+        console.print(pairs)
 
     saved = min(documents // 10, 500)
     for user in people.find({"schema_version": {"$ne": 3}}).limit(saved):
@@ -101,7 +105,7 @@ def show(console: Console, people: LazyCollection[User], documents: int) -> None
 
     console.print("\nThe sweep upgrades what nobody touched:")
     report = sweep_with_progress(console, people)
-    console.print(Text(f"  {report}"), soft_wrap=True)
+    console.print(Padding(Text(str(report)), (0, 2)))
     console.print(coverage_table(people.coverage(), title="Afterwards:"))
 
 
