@@ -105,10 +105,10 @@ def compile_chain(
     fields: frozenset[str] | None = frozenset()
     plain = True
     for revision in ordered:
-        declared = revision.declared if upwards else revision.back_declared
-        own = revision.fields if declared or not revision.declared else None
+        of_operations = revision.function is None if upwards else revision.back_of_operations
+        own = None if revision.function is None and not of_operations else revision.fields
         fields = None if own is None or fields is None else fields | own
-        plain = plain and declared
+        plain = plain and of_operations
     return Chain(source, target, ordered, fields, run_declared if plain else run_with_functions)
 
 

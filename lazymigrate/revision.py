@@ -83,8 +83,8 @@ class Revision:
 
     @property
     def declared(self) -> bool:
-        """Whether it is made of operations, and so runs inside MongoDB too."""
-        return self.function is None
+        """Whether it is made of operations that all run inside MongoDB, too."""
+        return self.function is None and all(operation.renders for operation in self.operations)
 
     @property
     def reversible(self) -> bool:
@@ -94,17 +94,17 @@ class Revision:
     @property
     def lossless(self) -> bool:
         """Whether the way back restores a document exactly (on the documents that its operations state)."""
-        return self.back_declared and self.reversible and all(operation.lossless for operation in self.operations)
+        return self.back_of_operations and self.reversible and all(operation.lossless for operation in self.operations)
 
     @property
     def empty(self) -> bool:
         """Whether it changes no document: then the version moves and nothing needs rewriting."""
-        return self.declared and all(operation.empty for operation in self.operations)
+        return self.function is None and all(operation.empty for operation in self.operations)
 
     @property
     def fields(self) -> frozenset[str] | None:
         """The top-level fields it uses or changes; None when it may be any."""
-        if not self.declared:
+        if self.function is not None:
             return None if self.touches is None else self.touches | self.reads
         return frozenset(path.split(".")[0] for operation in self.operations for path in operation.effects().paths)
 
@@ -119,9 +119,9 @@ class Revision:
         return self.function if self.touches is None else None
 
     @property
-    def back_declared(self) -> bool:
+    def back_of_operations(self) -> bool:
         """Whether the way back is made of operations."""
-        return self.declared and not self._back_is_function
+        return self.function is None and not self._back_is_function
 
     @property
     def back(self) -> Step:
@@ -159,7 +159,7 @@ class Revision:
         return function
 
     def __str__(self) -> str:
-        if not self.declared:
+        if self.function is not None:
             return self.name
         return "; ".join(str(operation) for operation in self.operations)
 

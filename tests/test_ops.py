@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import bson
 import pytest
-from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from lifecycle import applied, lifecycle
 from pymongo.collection import Collection
 from strategies import documents, paths, values
 
 from lazymigrate import ops
 from lazymigrate.documents import same
-from lazymigrate.drivers.memory import CODEC
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.ops.operation import Operation, OperationError
-
-
-def applied(operation: Operation, document: dict[str, Any]) -> dict[str, Any]:
-    changed = copy.deepcopy(document)
-    operation.compile()(changed)
-    return changed
-
 
 CASES: list[tuple[Operation, dict[str, Any], dict[str, Any] | str]] = [
     (ops.rename("a", "b"), {"a": 1, "c": 2}, {"c": 2, "b": 1}),
@@ -119,21 +109,7 @@ def operations(draw: st.DrawFn) -> Operation:
 def test_mongodb_does_the_same_where_it_is_used_and_nothing_elsewhere(
     people: Collection[dict[str, Any]], operation: Operation, document: dict[str, Any]
 ) -> None:
-    raw = bson.encode({"_id": 1, **document})
-    people.delete_many({})
-    people.insert_one(RawBSONDocument(raw))
-    result = people.update_one(
-        {"_id": 1, "$expr": operation.safe("$$ROOT")}, [{"$replaceWith": operation.expression("$$ROOT")}]
-    )
-    codec = people.codec_options.with_options(document_class=RawBSONDocument)
-    stored = people.with_options(codec_options=codec).find_one({})
-    assert stored is not None
-    if not result.matched_count:
-        assert stored.raw == raw
-        return
-    expected = bson.decode(raw, CODEC)
-    operation.compile()(expected)
-    assert bytes(stored.raw) == bson.encode(expected, codec_options=CODEC)
+    lifecycle(people, operation, document)
 
 
 def test_the_filter_is_not_simply_none(people: Collection[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lazymigrate.ops.constants import constant, copier
 from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import missing_, passable_, put, put_, split_path
+from lazymigrate.ops.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
 
 __all__ = ["Add", "add"]
 
@@ -51,9 +51,9 @@ class Add(Operation):
     def effects(self) -> Effects:
         return Effects(sets=(self.path,))
 
-    @property
-    def lossless(self) -> bool:
-        return True
+    def restores(self, document: Expression) -> Expression:
+        parts = split_path(self.path)
+        return all_of([missing_(document, parts), unpruned_(document, parts)])
 
 
 def add(path: str, value: Any) -> Operation:

@@ -35,8 +35,7 @@ class Nothing(Operation):
     def effects(self) -> Effects:
         return Effects()
 
-    @property
-    def lossless(self) -> bool:
+    def restores(self, document: Expression) -> Expression:  # noqa: ARG002
         return True
 
     @property

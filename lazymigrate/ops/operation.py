@@ -5,7 +5,8 @@ An operation is a frozen value with three renderings that say the same:
 - `compile()`: a closure that changes one document in Python. **Its meaning is the definition.**
 - `expression(document)`: an aggregation expression for the changed document, given an expression for the document;
   exact, byte for byte, on the documents for which `safe(document)` is true, and never used on others.
-- `reverse()`: the operation that goes back, or None.
+- `reverse()`: the operation that goes back, or None; on the documents for which `restores(document)` is true, the way
+  back gives the document that was there before (a field that moved away and came back stands last).
 
 `effects()` says which paths it reads, sets and removes; declarations are checked with it and the compare-and-set
 guards with it. Operations compose because an expression takes and gives a document: the same rendering serves the
@@ -31,15 +32,27 @@ class OperationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """Dotted paths: those whose values are used, those that get a value, those that are taken away."""
+    """Dotted paths: those whose values are used, those that get a value, those that are taken away.
+
+    `computes` are those whose value is made out of their own: it is there before and after.
+    """
 
     reads: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
     removes: tuple[str, ...] = ()
+    computes: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[str, ...]:
-        return (*self.reads, *self.sets, *self.removes)
+        """All of them."""
+        return (*self.reads, *self.sets, *self.removes, *self.computes)
+
+    def within(self, path: str) -> Effects:
+        """The same, of a subdocument at a path."""
+        inside = (
+            tuple(f"{path}.{name}" for name in group) for group in (self.reads, self.sets, self.removes, self.computes)
+        )
+        return Effects(*inside)
 
 
 class Operation(ABC):
@@ -67,10 +80,19 @@ class Operation(ABC):
     def effects(self) -> Effects:
         """The paths it reads, sets and removes."""
 
+    def restores(self, document: Expression) -> Expression:  # noqa: ARG002
+        """A boolean aggregation expression: true where the way back restores the document; False for never."""
+        return False
+
     @property
     def lossless(self) -> bool:
-        """Whether the way back restores the document exactly where the operation says so."""
-        return False
+        """Whether there are documents that the way back is known to restore exactly."""
+        return self.reverse() is not None and self.restores("$$ROOT") is not False
+
+    @property
+    def renders(self) -> bool:
+        """Whether it can run inside MongoDB."""
+        return True
 
     @property
     def empty(self) -> bool:

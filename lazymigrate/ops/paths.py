@@ -7,7 +7,7 @@ keeps its place, and emptied parents stay: as MongoDB's own `$set`, `$unset` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
@@ -17,6 +17,8 @@ __all__ = [
     "all_of",
     "drop_",
     "get_",
+    "in_sequence",
+    "is_document_",
     "missing_",
     "overlap",
     "passable_",
@@ -25,6 +27,7 @@ __all__ = [
     "put_",
     "reach",
     "split_path",
+    "unpruned_",
 ]
 
 Parts = tuple[str, ...]
@@ -110,6 +113,29 @@ def passable_(document: Expression, parts: Parts) -> Expression:
     return all_of(
         {"$in": [{"$type": get_(document, parts[:depth])}, ["object", "missing"]]} for depth in range(1, len(parts))
     )
+
+
+def unpruned_(document: Expression, parts: Parts) -> Expression:
+    """True where every parent of the path is missing, or a document that is not empty: taking the path out again, and
+    then the empty parents, leaves what was there before.
+    """
+    return all_of(
+        {"$or": [missing_(document, parts[:depth]), all_of([is_document_(document, parts[:depth]), filled])]}
+        for depth in range(1, len(parts))
+        for filled in [{"$ne": [get_(document, parts[:depth]), {"$literal": {}}]}]
+    )
+
+
+def is_document_(document: Expression, parts: Parts) -> Expression:
+    """True where a document is at the path."""
+    return {"$eq": [{"$type": get_(document, parts)}, "object"]}
+
+
+def in_sequence(document: Expression, steps: Iterable[Callable[[Expression], Expression]]) -> Expression:
+    """Expressions applied one after the other, each to what the one before it gave, evaluated once."""
+    for step in steps:
+        document = {"$let": {"vars": {"document": document}, "in": step("$$document")}}
+    return document
 
 
 def put_(document: Expression, parts: Parts, value: Expression) -> Expression:

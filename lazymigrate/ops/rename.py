@@ -19,6 +19,7 @@ from lazymigrate.ops.paths import (
     put_,
     reach,
     split_path,
+    unpruned_,
 )
 
 __all__ = ["OnConflict", "Rename", "rename"]
@@ -96,9 +97,9 @@ class Rename(Operation):
     def effects(self) -> Effects:
         return Effects(reads=(self.old,), sets=(self.new,), removes=(self.old,))
 
-    @property
-    def lossless(self) -> bool:
-        return self.on_conflict == "error"
+    def restores(self, document: Expression) -> Expression:
+        new = split_path(self.new)
+        return all_of([self.safe(document), missing_(document, new), unpruned_(document, new)])
 
 
 def rename(old: str, new: str, *, on_conflict: OnConflict = "error") -> Operation:
