@@ -34,7 +34,9 @@ class Chain:
     @property
     def declared(self) -> bool:
         """Whether all of it can run inside MongoDB."""
-        return all(revision.declared for revision in self.revisions)
+        if self.target >= self.source:
+            return all(revision.declared for revision in self.revisions)
+        return all(revision.declared_back for revision in self.revisions)
 
 
 def compile_chain(
@@ -69,6 +71,8 @@ def compile_chain(
         try:
             for number, step in numbered:  # noqa: B007 (the handler names the revision)
                 step(document)
+        except SchemaError:
+            raise
         except Exception as cause:
             raise failed(document.get("_id"), document.get(version_field), number, cause) from cause
         document[version_field] = target
@@ -87,10 +91,11 @@ def compile_chain(
             for number, step, function in direct:
                 if function is None or fragile:
                     step(document)
-                    continue
-                returned = function(document)  # what its step does, without the calls around it
-                if returned is not None:
-                    revisions_by_number[number].refuse(function, returned)
+                else:
+                    returned = function(document)  # what its step does, without the calls around it
+                    if returned is not None:
+                        revisions_by_number[number].refuse(function, returned)
+                document.pop(version_field, None)  # a function never sees it, and so cannot set it for the next
                 if document.get("_id", ABSENT) is not identity:
                     keep_identity(document, identity)
         except SchemaError:
@@ -108,7 +113,8 @@ def compile_chain(
         of_operations = revision.function is None if upwards else revision.back_of_operations
         own = None if revision.function is None and not of_operations else revision.fields
         fields = None if own is None or fields is None else fields | own
-        plain = plain and of_operations
+        # An operation that looks at the whole document must not see the stamp either.
+        plain = plain and of_operations and not any(operation.unbounded for operation in revision.operations)
     return Chain(source, target, ordered, fields, run_declared if plain else run_with_functions)
 
 
@@ -121,7 +127,6 @@ def take_stamp(document: dict[str, Any], version_field: str) -> list[str]:
 
 def put_stamp(document: dict[str, Any], version_field: str, version: int, names: list[str]) -> dict[str, Any]:
     """The document stamped where the stamp stood, which is where the server keeps it."""
-    document.pop(version_field, None)
     if names[-1] == version_field:  # the usual place: only what the functions appended has to follow it
         known = set(names)
         appended: list[str] = []

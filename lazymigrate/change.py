@@ -9,7 +9,8 @@ Two spellings of the same test, chosen per document:
 
 - `$cond` in the pipeline, for plain documents: one write, no oplog entry when it loses. On a document with equal keys
   (`{z: 1, z: 2}`, at any depth) it would store the first value twice: measured on MongoDB 6.0.5.
-- `$expr` in the filter, for the others (those that are not what they are after decoding and encoding): measured to
+- `$expr` in the filter, for the others (those that decoding and encoding would change, or whose bytes
+  are not known): measured to
   keep every byte of the untouched fields.
 
 Both pass the simple collation: under one that ignores case, "Bob" would equal "BOB".
@@ -28,6 +29,7 @@ from lazymigrate.documents import same
 from lazymigrate.elements import elements, only
 
 __all__ = [
+    "DEEPEST",
     "AtHead",
     "Change",
     "CompareAndSet",
@@ -41,6 +43,7 @@ __all__ = [
 
 Expression = Any
 
+DEEPEST = 10  # subdocuments inside each other that are changed by leaf
 _DEPTH = 80  # levels of BSON in one expression; the server refuses more than 200 in a command
 
 
@@ -58,10 +61,11 @@ class Change:
         return not (self.sets or self.unsets or self.nested)
 
     @classmethod
-    def between(cls, before: Mapping[str, Any], after: Mapping[str, Any]) -> Change:
+    def between(cls, before: Mapping[str, Any], after: Mapping[str, Any], *, depth: int = 0) -> Change:
         """The change from one decoded document to another.
 
-        A subdocument whose remaining fields keep their order is changed by leaf, any other is set as a whole.
+        A subdocument whose remaining fields keep their order is changed by leaf, any other is set as a whole, and so is
+        what lies deeper than expressions can reach.
         """
         sets: dict[str, Any] = {}
         nested: dict[str, Change] = {}
@@ -72,9 +76,8 @@ class Change:
             old = before[name]
             if same(old, value):
                 continue
-            inner = cls.between(old, value) if isinstance(old, dict) and isinstance(value, dict) else None
-            if inner is not None and not inner.deep and in_place(old, value):
-                nested[name] = inner
+            if isinstance(old, dict) and isinstance(value, dict) and depth < DEEPEST and in_place(old, value):
+                nested[name] = cls.between(old, value, depth=depth + 1)
             else:
                 sets[name] = value
         return cls(sets, tuple(name for name in before if name not in after), nested)
@@ -93,37 +96,49 @@ class Change:
             isinstance(document.get(name), dict) and inner.fits(document[name]) for name, inner in self.nested.items()
         )
 
-    @property
-    def levels(self) -> int:
-        """How deep its expression is nested, at most."""
-        named = len(self.unsets) + len(self.nested) + len(self.sets)
-        return 2 * named + max((inner.levels + 4 for inner in self.nested.values()), default=0)
+    def edits(self, *, merge: bool, parents: tuple[str, ...] = ()) -> Iterator[Edit]:
+        """The change as edits of single fields, each to be put around an expression of the whole document.
 
-    @property
-    def deep(self) -> bool:
-        """Whether it is too large for an expression inside another; its subdocument is then stored whole."""
-        return self.levels > _DEPTH // 2
-
-    def wraps(self, document: Expression, *, merge: bool) -> list[tuple[int, Wrap]]:
-        """Functions that each put one operator around an expression of the document, with the levels they add.
-
-        `document` is an expression for the unchanged one. `merge` sets plain names in one operator; it would drop one
-        of two equal keys.
+        `merge` sets plain names of one subdocument in one operator; it would drop one of two equal keys.
         """
-        wraps: list[tuple[int, Wrap]] = [(2, partial(unset_field, name)) for name in self.unsets]
+        for name in self.unsets:
+            yield Edit(parents, partial(unset_field, name))
         for name, inner in self.nested.items():
-            value: Expression = {"$getField": {"field": {"$literal": name}, "input": document}}
-            for _, wrap in inner.wraps(value, merge=merge):
-                value = wrap(value)
-            wraps.append((inner.levels + 4, partial(set_field, name, value)))
+            yield from inner.edits(merge=merge, parents=(*parents, name))
         if self.sets and merge and not any("." in name or name.startswith("$") or not name for name in self.sets):
-            wraps.append((2, partial(merge_fields, dict(self.sets))))
+            yield Edit(parents, partial(merge_fields, dict(self.sets)))
         else:
-            wraps += [(2, partial(set_field, name, {"$literal": value})) for name, value in self.sets.items()]
-        return wraps
+            for name, value in self.sets.items():
+                yield Edit(parents, partial(set_field, name, {"$literal": value}))
 
 
 Wrap = Callable[[Expression], Expression]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Edit:
+    """One operator on the subdocument at `parents`."""
+
+    parents: tuple[str, ...]
+    wrap: Wrap
+
+    @property
+    def levels(self) -> int:
+        """How much deeper it nests an expression."""
+        return 2 + (3 + 4 * len(self.parents) if self.parents else 0)
+
+    def around(self, document: Expression) -> Expression:
+        """The edited document; an inner edit evaluates the document once."""
+        if not self.parents:
+            return self.wrap(document)
+        return {"$let": {"vars": {"document": document}, "in": self.inside("$$document", self.parents)}}
+
+    def inside(self, document: Expression, parents: tuple[str, ...]) -> Expression:
+        """The edit made in the subdocument at the rest of the path."""
+        if not parents:
+            return self.wrap(document)
+        inner = {"$getField": {"field": {"$literal": parents[0]}, "input": document}}
+        return set_field(parents[0], self.inside(inner, parents[1:]), document)
 
 
 def unset_field(name: str, document: Expression) -> Expression:
@@ -240,15 +255,15 @@ def documents_at(document: Expression, change: Change) -> Iterator[Expression]:
 def statement(command: CompareAndSet) -> Statement:
     """The update statement of a compare-and-set, in the spelling that is exact for this document."""
     guard, change = command.guard, command.change
-    plain = isinstance(guard, AtHead) or guard.plain
+    plain = not isinstance(guard, AtHead) and guard.plain
     document: Expression = "$$ROOT"
     pipeline: list[dict[str, Any]] = []
     depth = 0
-    for levels, wrap in change.wraps("$$ROOT", merge=plain):
-        if depth and depth + levels > _DEPTH:
+    for edit in change.edits(merge=plain):
+        if depth and depth + edit.levels > _DEPTH:
             pipeline.append({"$replaceWith": document})
             document, depth = "$$ROOT", 0
-        document, depth = wrap(document), depth + levels
+        document, depth = edit.around(document), depth + edit.levels
     pipeline.append({"$replaceWith": document})
     test = condition(guard, change)
     identity = RawBSONDocument(command.identity)

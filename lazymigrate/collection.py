@@ -6,6 +6,7 @@ They differ in `await` only: what a method does is a procedure or a plain functi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
@@ -80,9 +81,11 @@ class _Bound(Generic[T]):
         )
 
     def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
+        refuse_reshaping(options)
         return Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
 
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
+        refuse_reshaping(options)
         find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
         return reads.find_one(self._scope, find, session_of(options), stores=stores)
 
@@ -117,7 +120,7 @@ class LazyCollection(_Bound[T]):
         """
         options = with_session(options, session)
         if self._scope.policy.on_error != "raise":
-            with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=20, **options) as cursor:
+            with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=1, **options) as cursor:
                 return next(cursor, None)
         stores = self._stores(session, on_primary=self._driver.on_primary)
         return cast("T | None", self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
@@ -140,9 +143,8 @@ class LazyCollection(_Bound[T]):
         stored: `Policy.on_ahead`). Batches are of 500 documents unless `batch_size` says otherwise.
         """
         command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
-        return LazyCursor(
-            self._scope, self._driver, command, stores=self._stores(session, on_primary=self._driver.on_primary)
-        )
+        stores = partial(self._stores, session, on_primary=self._driver.on_primary)
+        return LazyCursor(self._scope, self._driver, command, stores=stores)
 
     def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
         """Insert a model or a dict, stored at head: unstamped ones are stamped, older ones upgraded first.
@@ -237,7 +239,7 @@ class AsyncLazyCollection(_Bound[T]):
         """The first match at head, or None; see `LazyCollection.find_one`."""
         options = with_session(options, session)
         if self._scope.policy.on_error != "raise":
-            async with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=20, **options) as cursor:
+            async with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=1, **options) as cursor:
                 async for found in cursor:
                     return found
             return None
@@ -257,7 +259,7 @@ class AsyncLazyCollection(_Bound[T]):
     ) -> AsyncLazyCursor[T]:
         """A cursor over the matches, at head; see `LazyCollection.find`."""
         command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
-        stores = self._stores(session, on_primary=self._driver.on_primary)
+        stores = partial(self._stores, session, on_primary=self._driver.on_primary)
         return AsyncLazyCursor(self._scope, self._driver, command, stores=stores)
 
     async def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
@@ -329,6 +331,13 @@ def as_filter(filter: Any) -> Filter:
     if filter is None:
         return {}
     return filter if isinstance(filter, Mapping) else {"_id": filter}
+
+
+def refuse_reshaping(options: Mapping[str, Any]) -> None:
+    """Options that make the server send something else than whole documents cannot be upgraded."""
+    for name in ("projection", "return_key", "show_record_id"):
+        if name in options:
+            raise TypeError(f"{name}= is not supported here: an upgrade needs whole documents. Use .raw for it.")
 
 
 def as_sort(sort: Any) -> Any:

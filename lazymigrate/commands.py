@@ -30,6 +30,7 @@ __all__ = [
     "QuarantineCount",
     "ReplaceOne",
     "StampCounts",
+    "Stored",
 ]
 
 Options = Mapping[str, Any]
@@ -44,6 +45,8 @@ class Find:
     skip: int = 0
     limit: int = 0
     options: Options = field(default_factory=dict)
+    primary: bool = False
+    """Ask the primary, whatever the collection reads from: what is about to be written depends on it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -60,10 +63,19 @@ class Batches:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CompareAndSetMany:
-    """→ `int`: how many of them won. In no order; the others changed nothing."""
+    """→ `Stored`. In no order; those that did not win changed nothing."""
 
     commands: Sequence[CompareAndSet]
     options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Stored:
+    """How many compare-and-sets won, and which the server refused (index → error code; `error`: the first of them)."""
+
+    won: int
+    refused: Mapping[int, int] = field(default_factory=dict)
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -110,10 +122,11 @@ class DeleteMany:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Count:
-    """→ `int`: how many documents match."""
+    """→ `int`: how many documents match. `primary`: as in `Find`."""
 
     filter: Mapping[str, Any]
     options: Options = field(default_factory=dict)
+    primary: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from lazymigrate.schema import Schema
@@ -22,7 +21,7 @@ class Coverage:
     - `at_head`: at head, or at a version from which only empty revisions lead there.
     - `outdated`: valid versions below; `ahead`: above head; `retired`: below the oldest this code can upgrade;
       `invalid`: with a stamp that is not a version. With `at_head` these add up to `total`.
-    - `quarantined`: those of the outdated, retired and invalid that are listed in the quarantine.
+    - `quarantined`: how many documents of the collection are listed in the quarantine, which nothing leaves by itself.
     """
 
     collection: str
@@ -68,7 +67,7 @@ class Coverage:
                 tally["at_head"] += count
             else:
                 tally["outdated"] += count
-        ordered = MappingProxyType(dict(sorted(by_version.items())))
+        ordered = dict(sorted(by_version.items()))
         return cls(collection=name, head=schema.head, by_version=ordered, quarantined=quarantined, **tally)
 
     def __str__(self) -> str:

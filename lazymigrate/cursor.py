@@ -6,7 +6,7 @@ times the driver's own cursor.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
@@ -29,7 +29,7 @@ BATCH_SIZE = 500
 class _Query:
     """The query of a cursor: it can be changed until the first document is asked for."""
 
-    def __init__(self, scope: Scope, command: Batches, *, stores: bool) -> None:
+    def __init__(self, scope: Scope, command: Batches, *, stores: Callable[[], bool]) -> None:
         self._scope = scope
         self._command = command
         self._stores = stores
@@ -70,7 +70,9 @@ class _Query:
 class LazyCursor(_Query, Generic[T]):
     """The documents of a query, at head; iterate it once, or call `to_list`."""
 
-    def __init__(self, scope: Scope, driver: SynchronousDriver, command: Batches, *, stores: bool) -> None:
+    def __init__(
+        self, scope: Scope, driver: SynchronousDriver, command: Batches, *, stores: Callable[[], bool]
+    ) -> None:
         super().__init__(scope, command, stores=stores)
         self._driver = driver
         self._batches: Iterator[Iterable[T]] = iter(())
@@ -117,7 +119,7 @@ class LazyCursor(_Query, Generic[T]):
         batches = self._driver.batches(self._begin())
         try:
             for documents in batches:
-                yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores))
+                yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores()))
                 del documents  # the next batch is read without this one in memory
         finally:
             close = getattr(batches, "close", None)
@@ -128,7 +130,9 @@ class LazyCursor(_Query, Generic[T]):
 class AsyncLazyCursor(_Query, Generic[T]):
     """The documents of a query, at head; iterate it once with `async for`, or await `to_list`."""
 
-    def __init__(self, scope: Scope, driver: AsynchronousDriver, command: Batches, *, stores: bool) -> None:
+    def __init__(
+        self, scope: Scope, driver: AsynchronousDriver, command: Batches, *, stores: Callable[[], bool]
+    ) -> None:
         super().__init__(scope, command, stores=stores)
         self._driver = driver
         self._batches: AsyncIterator[list[dict[str, Any]]] | None = None
@@ -181,7 +185,7 @@ class AsyncLazyCursor(_Query, Generic[T]):
         if self._batches is None:
             self._batches = self._driver.batches(self._begin())
         async for documents in self._batches:
-            procedure = read_batch(self._scope, documents, self._session(), stores=self._stores)
+            procedure = read_batch(self._scope, documents, self._session(), stores=self._stores())
             del documents
             self._values = iter(await self._driver.run(procedure))
             return True

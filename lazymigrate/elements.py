@@ -55,7 +55,7 @@ def elements(raw: bytes) -> Iterator[tuple[str, int, int]]:
             end = raw.index(0, raw.index(0, value) + 1) + 1
         else:
             raise ValueError(f"BSON type 0x{kind:02x} is not known")
-        yield raw[position + 1 : name_end].decode("utf-8", "surrogatepass"), position, end
+        yield raw[position + 1 : name_end].decode("utf-8", "surrogateescape"), position, end
         position = end
 
 

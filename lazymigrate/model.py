@@ -8,16 +8,18 @@ validators: found once, in the model's core schema) are copied first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
-from bson import Decimal128, ObjectId
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from lazymigrate.change import Change
-from lazymigrate.documents import copy_value, same
+from lazymigrate.documents import copy_value
+from lazymigrate.edits import edits, settle_defaults
 from lazymigrate.exceptions import ModelError, SchemaError, describe
+from lazymigrate.sharing import shared_fields
 
 __all__ = ["ModelAdapter", "Origin", "belongs_to", "mark"]
 
@@ -33,6 +35,8 @@ class Origin(NamedTuple):
 
     document: dict[str, Any]
     stored: dict[str, Any]
+    pending: bool = False
+    """It was inserted inside a transaction that may have been aborted since."""
 
 
 def belongs_to(cls: type) -> Any | None:
@@ -62,6 +66,10 @@ class ModelAdapter(Generic[M]):
         self._hide_stamp = extra in ("allow", "forbid") and version_field not in self._fields.values()
         self._shared: Any = _UNKNOWN  # found at the first load: the class may not be complete before
         self._prepares = True
+        # pydantic takes what it does not know in an instance's __dict__ for an extra field, if it may have such and
+        # validates assignments: then origins are kept beside the instances, and do not travel with a copy.
+        aside = extra == "allow" and model.model_config.get("validate_assignment")
+        self._aside: dict[int, tuple[Any, Origin]] | None = {} if aside else None
         self._validate: Callable[[dict[str, Any]], Any] = self._bind
 
     @property
@@ -81,7 +89,12 @@ class ModelAdapter(Generic[M]):
             instance = self._validate(given)
         except ValidationError as error:
             raise self._unfit(document, document if stored is None else stored, error) from None
-        instance.__dict__[_ORIGIN] = document if stored is None else Origin(document, stored)
+        except Exception as error:
+            raise self._broken(document, document if stored is None else stored, error) from error
+        if self._aside is None:
+            instance.__dict__[_ORIGIN] = document if stored is None else Origin(document, stored)
+        else:
+            self.remember(instance, Origin(document, document if stored is None else stored))
         return cast("M", instance)
 
     def _bind(self, document: dict[str, Any]) -> Any:
@@ -93,7 +106,7 @@ class ModelAdapter(Generic[M]):
     def _prepared(self, document: dict[str, Any]) -> dict[str, Any]:
         """The document as the model is to see it: without a stamp it does not know, nothing shared."""
         if self._shared is _UNKNOWN:
-            self._shared = shared_fields(cast("type[BaseModel]", self.model))
+            self._shared = shared_fields(cast("type[BaseModel]", self.model), self._fields)
             self._prepares = self._hide_stamp or self._shared != frozenset()
         if self._shared is None:
             given = copy_value(document)
@@ -116,14 +129,18 @@ class ModelAdapter(Generic[M]):
 
     def origin(self, instance: M) -> Origin | None:
         """Where the instance came from; None for one that was neither loaded nor saved."""
-        held = instance.__dict__.get(_ORIGIN)
+        held = instance.__dict__.get(_ORIGIN) if self._aside is None else self._aside.get(id(instance), (None, None))[1]
         if held is None or isinstance(held, Origin):
             return held
         return Origin(held, held)
 
     def remember(self, instance: M, origin: Origin) -> None:
         """Let the instance be one that was loaded from `origin`, which it owns from now on."""
-        instance.__dict__[_ORIGIN] = origin
+        if self._aside is None:
+            instance.__dict__[_ORIGIN] = origin
+        else:
+            aside, key = self._aside, id(instance)
+            aside[key] = (weakref.ref(instance, lambda _: aside.pop(key, None) and None), origin)
 
     def identify(self, instance: M, document_id: Any) -> None:
         """Give a new instance the `_id` that it was stored under, also where it is frozen."""
@@ -131,26 +148,34 @@ class ModelAdapter(Generic[M]):
             instance.__dict__[self.id_field] = document_id
             cast("BaseModel", instance).model_fields_set.add(self.id_field)
 
-    def changes(self, instance: M, origin: Origin) -> Change:
+    def changes(self, instance: M, origin: Origin, normal: Callable[[dict[str, Any]], dict[str, Any]]) -> Change:
         """What the user changed since the instance was loaded or saved.
 
-        Subdocuments by leaf, arrays whole. A field that the stored document lacks and that the user did not set stays
-        away, and so does every field that the model does not know.
+        Subdocuments by leaf, arrays whole (with their unknown fields, where an element can be told). A field that the
+        stored document lacks and that the user did not set stays away, and so does every field that the model does not
+        know. `normal` gives a document as BSON holds it.
         """
         loaded = self.load(copy_value(origin.document))
         before, after = self.dump(loaded), self.dump(instance)
-        set_at_load = cast("BaseModel", loaded).model_fields_set
-        set_by_now = cast("BaseModel", instance).model_fields_set
-        for field, name in self._fields.items():
-            if name in origin.document or name not in after:
-                continue
-            if field in set_by_now and field not in set_at_load:
-                before.pop(name, None)  # set by the user, if only to the default
-            elif not isinstance(after[name], (dict, list)):
-                before[name] = after[name]  # a default; factories give another one each time
+        settle_defaults(cast("BaseModel", loaded), cast("BaseModel", instance), before, after)
+        before, after = normal(before), normal(after)
         for document in (before, after):
             document.pop(self._version_field, None)
         return edits(before, after, origin.document)
+
+    def check(self, document: dict[str, Any]) -> None:
+        """`ModelError` when a document that is to be stored could not be loaded again."""
+        self.load(copy_value(document))
+
+    def _broken(self, document: dict[str, Any], stored: dict[str, Any], error: Exception) -> ModelError:
+        return ModelError(
+            f"{self._name}: {describe(document.get('_id'))} made a validator of {self.model.__qualname__} raise "
+            f"{type(error).__name__}. Let validators raise ValueError, or mend the document.",
+            collection=self._name,
+            document_id=document.get("_id"),
+            version=stored.get(self._version_field),
+            errors=(("(the document)", type(error).__name__),),
+        )
 
     def _unfit(self, document: dict[str, Any], stored: dict[str, Any], error: ValidationError) -> ModelError:
         details = error.errors(include_url=False, include_context=False, include_input=False)
@@ -173,26 +198,6 @@ def stamp_of(stored: Mapping[str, Any], version_field: str) -> str:
     return "the base version" if stamp is None else f"version {stamp}"
 
 
-def edits(before: Mapping[str, Any], after: Mapping[str, Any], stored: Mapping[str, Any]) -> Change:
-    """The change between two dumps, by leaf where the stored document has the subdocument."""
-    sets: dict[str, Any] = {}
-    nested: dict[str, Change] = {}
-    for name, value in after.items():
-        old = before.get(name, ...)
-        if same(old, value):
-            continue
-        below = stored.get(name)
-        if isinstance(value, dict) and isinstance(old, dict) and isinstance(below, dict):
-            inner = edits(old, value, below)
-            if inner.deep:
-                sets[name] = value
-            elif not inner.empty:
-                nested[name] = inner
-        else:
-            sets[name] = value
-    return Change(sets=sets, unsets=tuple(name for name in before if name not in after), nested=nested)
-
-
 def plain(value: Any) -> Any:
     """A dumped value with enum members as their values, and tuples and sets as lists."""
     if isinstance(value, dict):
@@ -208,12 +213,13 @@ def plain(value: Any) -> Any:
 
 def stored_names(model: type[BaseModel], name: str) -> dict[str, str]:
     """Field → the key that it is stored under; `SchemaError` where what is written would not be read again."""
+    by_alias = model.model_config.get("validate_by_alias", True) is not False
     by_name = bool(model.model_config.get("populate_by_name") or model.model_config.get("validate_by_name"))
     names: dict[str, str] = {}
     for field, info in model.model_fields.items():
         written = info.serialization_alias or info.alias or field
         alias = info.validation_alias or info.alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias] if by_alias else []
         read = {field} if alias is None or by_name else set[str]()
         for choice in choices:
             if isinstance(choice, AliasPath):
@@ -227,101 +233,3 @@ def stored_names(model: type[BaseModel], name: str) -> dict[str, str]:
             )
         names[field] = written
     return names
-
-
-_CLOSED = frozenset(
-    [
-        "str",
-        "bytes",
-        "int",
-        "float",
-        "bool",
-        "complex",
-        "none",
-        "date",
-        "time",
-        "datetime",
-        "timedelta",
-        "decimal",
-        "uuid",
-        "enum",
-        "literal",
-        "url",
-        "multi-host-url",
-    ]
-)
-
-
-def shared_fields(model: type[BaseModel]) -> frozenset[str] | None:
-    """The stored names of fields whose values may share containers with the document; None for all."""
-    if not model.__pydantic_complete__:
-        model.model_rebuild()
-    definitions: dict[str, Any] = {}
-    schema: Any = model.__pydantic_core_schema__
-    while schema["type"] != "model":
-        if schema["type"] == "definitions":
-            definitions.update({item["ref"]: item for item in schema["definitions"]})
-            schema = schema["schema"]
-        elif schema["type"] == "definition-ref":
-            schema = definitions[schema["schema_ref"]]
-        elif schema["type"] == "function-after":
-            schema = schema["schema"]
-        else:
-            return None
-    inner = schema["schema"]
-    if schema.get("custom_init") or inner["type"] != "model-fields" or allows_extra(model):
-        return None
-    names = stored_names(model, model.__qualname__)
-    return frozenset(
-        names[field] for field, item in inner["fields"].items() if not closed(item["schema"], definitions, frozenset())
-    )
-
-
-def allows_extra(model: type[BaseModel]) -> bool:
-    return model.model_config.get("extra") == "allow"
-
-
-def closed(schema: Any, definitions: Mapping[str, Any], seen: frozenset[str]) -> bool:
-    """Whether validation gives values that share no dict or list with the input; False when in doubt."""
-    kind = schema["type"]
-    if kind in _CLOSED:
-        return True
-    if kind == "definition-ref":
-        ref = schema["schema_ref"]
-        return ref in seen or (ref in definitions and closed(definitions[ref], definitions, seen | {ref}))
-    if kind == "is-instance":
-        return schema["cls"] in (ObjectId, Decimal128)
-    if kind == "model":
-        inner = schema["schema"]
-        return (
-            inner["type"] == "model-fields"
-            and not allows_extra(schema["cls"])
-            and not schema.get("custom_init")
-            and all(closed(field["schema"], definitions, seen) for field in inner["fields"].values())
-        )
-    children = list(parts_of(schema))
-    return bool(children) and all(child is not None and closed(child, definitions, seen) for child in children)
-
-
-def parts_of(schema: Any) -> Iterator[Any]:
-    """The schemas of a value's parts; None stands for a part that may be anything."""
-    kind = schema["type"]
-    if kind in ("nullable", "default", "function-after"):
-        yield schema["schema"]
-    elif kind == "json-or-python":
-        yield schema["python_schema"]
-    elif kind in ("list", "set", "frozenset"):
-        yield schema.get("items_schema")
-    elif kind == "tuple":
-        yield from schema["items_schema"]
-    elif kind == "dict":
-        yield schema.get("values_schema")
-    elif kind == "union":
-        for choice in schema["choices"]:
-            yield choice[0] if isinstance(choice, tuple) else choice
-    elif kind == "tagged-union":
-        yield from schema["choices"].values()
-    elif kind == "chain":
-        yield schema["steps"][-1]
-    elif kind == "function-plain" and schema["function"].get("function") is ObjectId:
-        yield {"type": "str"}

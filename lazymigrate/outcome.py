@@ -9,7 +9,8 @@ import bson
 from bson.errors import BSONError
 
 from lazymigrate.change import Change, CompareAndSet, Unchanged, fields_guard
-from lazymigrate.exceptions import DocumentError, UpgradeError, describe
+from lazymigrate.elements import only
+from lazymigrate.exceptions import DocumentError, UpgradeError
 from lazymigrate.scope import Scope
 
 __all__ = ["Ahead", "Outcome", "Refused", "Settled", "Upgraded", "compare_and_set", "outcome"]
@@ -54,7 +55,7 @@ def outcome(scope: Scope, raw: bytes) -> Outcome:
     try:
         document = scope.decode(raw)
     except BSONError as error:
-        return Refused(undecodable(scope, error))
+        return Refused(undecodable(scope, raw, error))
     try:
         version = schema.version_of(document)
         if version > schema.head:
@@ -62,7 +63,7 @@ def outcome(scope: Scope, raw: bytes) -> Outcome:
         if version >= schema.settled:
             return Settled(schema.chain(version, schema.head).run(document))
         stored = scope.decode(raw)
-        upgraded = schema.chain(version, schema.head).run(document)
+        upgraded = scope.normal(schema.chain(version, schema.head).run(document), version)
         return Upgraded(upgraded, stored, compare_and_set(scope, raw, stored, upgraded, version))
     except DocumentError as error:
         return Refused(scope.named(error))
@@ -73,33 +74,21 @@ def compare_and_set(
 ) -> CompareAndSet:
     """The compare-and-set that makes a stored document (`raw`, decoded: `stored`) what is wanted.
 
-    Guarded by the whole document, or by the fields that the chain is known to use. `UpgradeError` when the result
-    cannot be stored.
+    Guarded by the whole document, or by the fields that the chain is known to use.
     """
     change = Change.between(stored, wanted)
-    try:
-        bson.encode(
-            {"": dict(change.sets), **{name: wanted[name] for name in change.nested}}, codec_options=scope.codec
-        )
-        plain = bson.encode(stored, codec_options=scope.codec) == raw
-    except (BSONError, OverflowError, TypeError, ValueError) as error:
-        raise UpgradeError(
-            f"{scope.name}: {describe(stored.get('_id'))} at version {version} was upgraded to something that BSON "
-            f"cannot hold ({type(error).__name__}). Let the revisions set values that MongoDB has types for.",
-            collection=scope.name,
-            document_id=stored.get("_id"),
-            version=stored.get(scope.schema.version_field, version),
-        ) from error
+    plain = bson.encode(stored, codec_options=scope.codec) == raw
     fields = scope.schema.chain(version, scope.schema.head).fields
     if whole or fields is None:
         return CompareAndSet(raw, Unchanged(raw, plain), change)
     return CompareAndSet(raw, fields_guard(raw, fields | {scope.schema.version_field}, plain=plain), change)
 
 
-def undecodable(scope: Scope, error: BSONError) -> UpgradeError:
+def undecodable(scope: Scope, raw: bytes, error: BSONError) -> UpgradeError:
     """The error for a document whose BSON cannot be read at all."""
     return UpgradeError(
         f"{scope.name}: a document cannot be decoded ({type(error).__name__}), so it cannot be upgraded. Repair it with "
         "a client that reads raw BSON, or choose other codec_options.",
         collection=scope.name,
+        document_id=bson.decode(only(raw, ("_id",))).get("_id"),
     )

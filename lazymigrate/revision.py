@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
-from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import IrreversibleError, SchemaError
-from lazymigrate.ops.operation import Operation, OperationError, Step
+from lazymigrate.ops.operation import Operation, Step
 from lazymigrate.ops.paths import overlap
+from lazymigrate.restricted import (
+    ABSENT,
+    Function,
+    check_function,
+    field_names,
+    held,
+    keep_identity,
+    refuse,
+    restricted,
+)
 
 __all__ = ["ABSENT", "Function", "Revision", "check_function", "field_names", "keep_identity"]
 
-Function = Callable[[dict[str, Any]], None]
 F = TypeVar("F", bound=Function)
-
-ABSENT: Any = object()
 
 
 class Revision:
@@ -106,6 +112,8 @@ class Revision:
         """The top-level fields it uses or changes; None when it may be any."""
         if self.function is not None:
             return None if self.touches is None else self.touches | self.reads
+        if any(operation.unbounded for operation in self.operations):
+            return None
         return frozenset(path.split(".")[0] for operation in self.operations for path in operation.effects().paths)
 
     @property
@@ -122,6 +130,12 @@ class Revision:
     def back_of_operations(self) -> bool:
         """Whether the way back is made of operations."""
         return self.function is None and not self._back_is_function
+
+    @property
+    def declared_back(self) -> bool:
+        """Whether the way back is made of operations that all run inside MongoDB, too."""
+        reverses = [operation.reverse() for operation in self.operations]
+        return self.back_of_operations and all(reverse is not None and reverse.renders for reverse in reverses)
 
     @property
     def back(self) -> Step:
@@ -168,36 +182,8 @@ class Revision:
 
     def _guarded(self, function: Function) -> Step:
         """The function held to its contract: mutates, returns None, leaves `_id` and undeclared fields alone."""
-        call = cast("Callable[[dict[str, Any]], object]", function)
-
-        def run(document: dict[str, Any]) -> None:
-            identity = document.get("_id", ABSENT)
-            before = copy_value(identity) if isinstance(identity, dict) else identity
-            returned = call(document)
-            if returned is not None:
-                self.refuse(function, returned)
-            if document.get("_id", ABSENT) is not before:
-                keep_identity(document, before)
-
-        if self.touches is None:
-            return run
-        writable, visible = self.touches, self.touches | self.reads | {"_id"}
-
-        def run_on_part(document: dict[str, Any]) -> None:
-            part = {key: value for key, value in document.items() if key in visible}
-            watched = {key: copy_value(value) for key, value in part.items() if key not in writable}
-            run(part)
-            for key in part.keys() | watched.keys():
-                if key not in writable and not same(part.get(key, ABSENT), watched.get(key, ABSENT)):
-                    raise OperationError(
-                        f"it changed the field {key!r}, which is not in its touches={sorted(writable)}"
-                    )
-            for key in writable:
-                if key in document and key not in part:
-                    del document[key]
-            document.update((key, value) for key, value in part.items() if key in writable)
-
-        return run_on_part
+        run = held(function, self._label)
+        return run if self.touches is None else restricted(run, self.touches, self.reads)
 
     def reason(self, cause: Exception) -> str:
         """What a function's exception says without a document's values: a key that stands in its code is none."""
@@ -212,24 +198,7 @@ class Revision:
 
     def refuse(self, function: object, returned: object) -> NoReturn:
         """The error for a function that returned something."""
-        name = getattr(function, "__name__", type(function).__name__)
-        if inspect.iscoroutine(returned):
-            returned.close()
-        raise SchemaError(
-            f"{self._label}: the function {name!r} returned a {type(returned).__name__}. A revision changes the "
-            "document that it is given and returns None; remove the return value."
-        )
-
-
-def keep_identity(document: dict[str, Any], identity: Any) -> None:
-    """Put `_id` back where a function dropped it, and refuse a changed one."""
-    if identity is ABSENT:
-        if "_id" in document:
-            raise OperationError("it gave the document an _id; an _id cannot be changed")
-    elif "_id" not in document:
-        document["_id"] = identity
-    elif not same(document["_id"], identity):
-        raise OperationError("it changed the _id; an _id cannot be changed")
+        refuse(function, returned, self._label)
 
 
 def in_order(steps: list[Step]) -> Step:
@@ -249,32 +218,6 @@ def reversed_step(operations: tuple[Operation, ...]) -> Step | None:
     reverses = [operation.reverse() for operation in reversed(operations)]
     steps = [reverse.compile() for reverse in reverses if reverse is not None]
     return in_order(steps) if len(steps) == len(operations) else None
-
-
-def check_function(function: object, label: str) -> None:
-    """`SchemaError` unless it is a plain function of one positional parameter."""
-    if not callable(function):
-        raise SchemaError(f"{label} is a {type(function).__name__}. Decorate a function that takes the document.")
-    target = getattr(function, "__call__", function) if not inspect.isroutine(function) else function  # noqa: B004
-    for is_wrong, kind in (
-        (inspect.iscoroutinefunction, "a coroutine function"),
-        (inspect.isasyncgenfunction, "an asynchronous generator"),
-        (inspect.isgeneratorfunction, "a generator function"),
-    ):
-        if is_wrong(function) or is_wrong(target):
-            raise SchemaError(f"{label} is {kind}. A revision is a plain function: it changes a dict and does no I/O.")
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    demanded = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if len(required) > 1 or not positional or demanded:
-        raise SchemaError(
-            f"{label} takes ({', '.join(str(p) for p in parameters)}). A revision takes one positional parameter, the "
-            "document; give the others defaults, or remove them."
-        )
 
 
 def check_operations(operations: tuple[Operation, ...], version_field: str, label: str) -> None:
@@ -322,18 +265,3 @@ def check_operations(operations: tuple[Operation, ...], version_field: str, labe
         for path in effects.sets:
             made[path] = operation
             gone.pop(path, None)
-
-
-def field_names(value: Collection[str] | None, what: str, label: str) -> frozenset[str] | None:
-    """A set of top-level field names out of `touches=` or `reads=`."""
-    if value is None:
-        return None
-    if isinstance(value, str) or not all(isinstance(name, str) and name for name in value):
-        raise SchemaError(f"{label}: {what} is a set of field names. Write {what}={{'name', ...}}.")
-    for name in value:
-        if "." in name or name == "_id":
-            raise SchemaError(
-                f"{label}: {what} names top-level fields, and {name!r} is not one that a revision may name. "
-                "Name the outermost field."
-            )
-    return frozenset(value)

@@ -18,8 +18,9 @@ from lazymigrate.exceptions import (
 )
 from lazymigrate.model import ModelAdapter, belongs_to, mark
 from lazymigrate.ops.operation import Operation
+from lazymigrate.rendering import safe_conditions, stages
 from lazymigrate.revision import Function, Revision, check_function, field_names
-from lazymigrate.versions import parse_stamp
+from lazymigrate.versions import at_version, parse_stamp
 
 __all__ = ["Schema"]
 
@@ -303,6 +304,40 @@ class Schema:
         if version < target:
             raise ValueError(f"{self.name}: the document is at version {version}, below {target}. Use upgrade().")
         return self.chain(version, target).run(copy_value(document))
+
+    def pipeline(self, from_version: int, *, to: int | None = None) -> list[dict[str, Any]]:
+        """The aggregation stages that do inside MongoDB what `upgrade` does in Python, the stamp included.
+
+        They are exact, byte for byte, on the documents that `safe_filter` matches, and are fit for an update as well as
+        for `aggregate`. `SchemaError` names the first revision on the way that is a plain function; `ValueError` when a
+        version is outside oldest…head or `to` is below `from_version`.
+        """
+        return stages(self._operations(from_version, to), self.version_field, self._target(to))
+
+    def safe_filter(self, from_version: int, *, to: int | None = None) -> dict[str, Any]:
+        """The stored documents of `from_version` on which `pipeline` is exact; the others are upgraded in Python.
+
+        Errors as `pipeline`.
+        """
+        conditions = safe_conditions(self._operations(from_version, to))
+        stamped = at_version(self.version_field, from_version, self.base)
+        return {"$and": [*stamped, *conditions]}
+
+    def _operations(self, from_version: int, to: int | None) -> list[Operation]:
+        """The operations between two versions; what cannot be rendered is a `SchemaError`."""
+        target, source = self._target(to), self._target(from_version)
+        if source > target:
+            raise ValueError(f"{self.name}: from version {source} up to {target}: the target is below. Swap the two.")
+        operations: list[Operation] = []
+        for revision in self._revisions:
+            if source < revision.version <= target and not revision.empty:
+                if not revision.declared:
+                    raise SchemaError(
+                        f"{self.name}: revision {revision.version} {revision.name!r} is a plain function, which cannot "
+                        "run inside MongoDB. Declare it with operations, or upgrade through the client."
+                    )
+                operations += revision.operations
+        return operations
 
     def load(self, document: dict[str, Any]) -> Any:
         """The document as an instance of the model: upgraded, then validated.

@@ -9,8 +9,9 @@ from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
 
-from lazymigrate.exceptions import DocumentError
+from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.model import ModelAdapter
 from lazymigrate.policy import Policy
 from lazymigrate.schema import Schema
@@ -45,6 +46,26 @@ class Scope:
         """A raw document as the application reads it."""
         document: dict[str, Any] = bson.decode(raw, self.codec)
         return document
+
+    def stored_form(self, document: dict[str, Any]) -> dict[str, Any]:
+        """A document as BSON holds it; raises what `bson.encode` raises."""
+        return self.decode(bson.encode(document, codec_options=self.codec))
+
+    def normal(self, document: dict[str, Any], version: int) -> dict[str, Any]:
+        """An upgraded document as it will be read back: a tuple, microseconds or a time zone as BSON holds them.
+
+        `UpgradeError` when BSON cannot hold it.
+        """
+        try:
+            return self.stored_form(document)
+        except (BSONError, OverflowError, TypeError, ValueError) as error:
+            raise UpgradeError(
+                f"{self.name}: {describe(document.get('_id'))} at version {version} was upgraded to something that BSON "
+                f"cannot hold ({type(error).__name__}). Let the revisions set values that MongoDB has types for.",
+                collection=self.name,
+                document_id=document.get("_id"),
+                version=version,
+            ) from error
 
     def present(self, document: dict[str, Any], stored: dict[str, Any] | None = None) -> Any:
         """A document as the caller gets it: itself, or an instance of the model."""

@@ -43,7 +43,9 @@ class SweepReport:
     stopped_by: StoppedBy
 
     def __str__(self) -> str:
-        state = "complete" if self.complete else f"{self.remaining:,} still outdated"
+        state = f"{self.remaining:,} still outdated" if self.remaining else "documents with an invalid stamp remain"
+        if self.complete:
+            state = "complete"
         passes = "1 pass" if self.passes == 1 else f"{self.passes} passes"
         return (
             f"{self.collection}: {self.upgraded:,} upgraded in {passes}, {self.conflicts:,} conflicts, "

@@ -20,7 +20,9 @@ from typing import Any
 
 from bson import Decimal128
 
-__all__ = ["ahead_filter", "not_ahead", "outdated_filter", "parse_stamp"]
+__all__ = ["ahead_filter", "at_version", "not_ahead", "outdated_filter", "parse_stamp"]
+
+HIGHEST = 2**63 - 1  # what a BSON long can hold
 
 
 def parse_stamp(stamp: Any, base: int) -> int | None:
@@ -38,12 +40,18 @@ def parse_stamp(stamp: Any, base: int) -> int | None:
         version = int(stamp)
     elif isinstance(stamp, (Decimal128, Decimal)):
         number = stamp.to_decimal() if isinstance(stamp, Decimal128) else stamp
-        if not number.is_finite() or number != number.to_integral_value():
+        if not number.is_finite() or abs(number) > HIGHEST or number != number.to_integral_value():
             return None
         version = int(number)
     else:
         return None
-    return version if version >= base else None
+    return version if base <= version <= HIGHEST else None
+
+
+def at_version(version_field: str, version: int, base: int) -> list[dict[str, Any]]:
+    """Filters that together match the documents at one version; exactly those."""
+    stamps = [None, version] if version == base else [version]
+    return [{version_field: {"$in": stamps}}, {"$nor": [{version_field: {"$type": "array"}}]}]
 
 
 def outdated_filter(version_field: str, oldest: int, below: int, base: int) -> dict[str, Any]:
@@ -55,8 +63,8 @@ def outdated_filter(version_field: str, oldest: int, below: int, base: int) -> d
 
 
 def ahead_filter(version_field: str, head: int) -> dict[str, Any]:
-    """The documents whose stamp is a number greater than head."""
-    return {version_field: {"$gt": head, "$not": {"$type": "array"}}}
+    """The documents whose stamp is a number greater than head, up to the highest that a version can be."""
+    return {version_field: {"$gt": head, "$lte": HIGHEST, "$not": {"$type": "array"}}}
 
 
 def not_ahead(filter: Mapping[str, Any], version_field: str, head: int) -> dict[str, Any]:

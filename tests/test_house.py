@@ -19,8 +19,26 @@ from lazymigrate.cursor import AsyncLazyCursor, LazyCursor
 PACKAGE = Path(lazymigrate.__file__).parent
 
 FLOORS = (
-    ("declaring", ("exceptions", "versions", "documents", "elements", "ops", "revision", "fields", "policy")),
-    ("deciding", ("chain", "change", "model", "schema", "scope", "outcome", "coverage", "sweeping")),
+    (
+        "declaring",
+        ("exceptions", "versions", "documents", "elements", "ops", "restricted", "revision", "fields", "policy"),
+    ),
+    (
+        "deciding",
+        (
+            "chain",
+            "change",
+            "edits",
+            "sharing",
+            "model",
+            "schema",
+            "scope",
+            "outcome",
+            "rendering",
+            "coverage",
+            "sweeping",
+        ),
+    ),
     ("doing", ("commands", "procedures")),
     ("drivers", ("drivers",)),
     ("faces", ("collection", "cursor", "report", "cli", "embedded", "testing", "__init__")),

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from bson.errors import BSONError
 from bson.son import SON
 from pymongo import UpdateOne
 from pymongo.collation import Collation
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
+from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from lazymigrate.change import CompareAndSet, statement
@@ -33,13 +35,44 @@ from lazymigrate.commands import (
     QuarantineCount,
     ReplaceOne,
     StampCounts,
+    Stored,
 )
 from lazymigrate.elements import split
 
-__all__ = ["Call", "call", "failure", "find_arguments", "targets"]
+__all__ = ["REFUSALS", "Call", "call", "failure", "find_arguments", "targets"]
 
 QUARANTINE = "lazymigrate.quarantine"
 SIMPLE = Collation(locale="simple")
+TOO_LARGE = frozenset({17419, 17420, 10334})
+# Codes that say something of the server, the user or the collection, and nothing of the document:
+ABOUT_ELSE = frozenset(
+    {
+        6,
+        7,
+        11,
+        13,
+        20,
+        24,
+        50,
+        72,
+        89,
+        91,
+        112,
+        133,
+        166,
+        189,
+        251,
+        262,
+        317,
+        358,
+        9001,
+        10107,
+        11600,
+        11602,
+        13435,
+        13436,
+    }
+)
 
 
 def unchanged(result: Any) -> Any:
@@ -66,13 +99,15 @@ class Call:
 def targets(collection: Any) -> dict[str, Any]:
     """The collections that calls go to, by name.
 
-    A compare-and-set needs to hear whether it won, whatever the collection's write concern.
+    A compare-and-set needs to hear whether it won, and what is decided by what is stored is asked of the primary,
+    whatever the collection's options.
     """
-    acknowledged = collection.write_concern.acknowledged
+    concern = collection.write_concern if collection.write_concern.acknowledged else WriteConcern(w=1)
+    database = collection.database
     return {
         "documents": collection,
-        "guarded": collection if acknowledged else collection.with_options(write_concern=WriteConcern(w=1)),
-        "quarantine": collection.database[QUARANTINE],
+        "guarded": collection.with_options(write_concern=concern, read_preference=ReadPreference.PRIMARY),
+        "quarantine": database.get_collection(QUARANTINE, codec_options=collection.codec_options),
     }
 
 
@@ -81,7 +116,9 @@ def call(command: Command) -> Call:
     match command:
         case Find():
             keywords = {**find_arguments(command), **({"batch_size": command.limit} if command.limit > 0 else {})}
-            return Call("find_raw_batches", (command.filter,), keywords, gives="batches", receive=joined)
+            return Call(
+                "find_raw_batches", (command.filter,), keywords, gives="batches", on=asked(command), receive=joined
+            )
         case CompareAndSetMany(commands, options):
             return compare_and_set(commands, options)
         case InsertOne(document, options):
@@ -95,7 +132,7 @@ def call(command: Command) -> Call:
         case DeleteMany(filter, options):
             return Call("delete_many", (filter,), options)
         case Count(filter, options):
-            return Call("count_documents", (filter,), options)
+            return Call("count_documents", (filter,), options, on=asked(command))
         case StampCounts(version_field):
             return Call("aggregate", (stamp_counts(version_field),), gives="aggregate", receive=stamps)
         case ListInQuarantine(collection, entries):
@@ -104,6 +141,10 @@ def call(command: Command) -> Call:
             return Call("count_documents", ({"_id.collection": collection},), on="quarantine")
         case Attempt():
             raise TypeError("an Attempt is carried out by the driver")
+
+
+def asked(command: Find | Count) -> str:
+    return "guarded" if command.primary else "documents"
 
 
 def find_arguments(command: Find | Batches) -> dict[str, Any]:
@@ -116,6 +157,9 @@ def find_arguments(command: Find | Batches) -> dict[str, Any]:
     if isinstance(command, Batches) and command.batch_size:
         keywords["batch_size"] = command.batch_size
     return keywords
+
+
+REFUSALS = (PyMongoError, BSONError, OverflowError, ValueError)  # of a server, a network, or the encoding
 
 
 def joined(batches: list[bytes]) -> list[bytes]:
@@ -131,6 +175,7 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
             {"collation": SIMPLE, **options},
             on="guarded",
             receive=modified,
+            recover=refused_one,
         )
     return Call(
         "bulk_write",
@@ -147,14 +192,25 @@ def update(command: CompareAndSet) -> UpdateOne:
     return UpdateOne(spelled.filter, spelled.pipeline, collation=SIMPLE)
 
 
-def modified(result: Any) -> int:
-    return int(result.modified_count)
+def modified(result: Any) -> Stored:
+    return Stored(int(result.modified_count))
 
 
-def modified_in_spite(error: PyMongoError) -> int:
-    """Of a bulk in which single operations were refused: how many won. Any other error stays one."""
+def refused_one(error: PyMongoError) -> Stored:
+    """The server refused the document itself (a validator, a unique index, its size); any other error stays one."""
+    if isinstance(error, OperationFailure):
+        about_document = isinstance(error, WriteError) and error.code not in ABOUT_ELSE
+        if about_document or error.code in TOO_LARGE:
+            return Stored(0, {0: error.code or 0}, error)
+    raise error
+
+
+def modified_in_spite(error: PyMongoError) -> Stored:
+    """Of a bulk in which single operations were refused: which. Any other error stays one."""
     if isinstance(error, BulkWriteError) and not error.details.get("writeConcernErrors"):
-        return int(error.details["nModified"])
+        refused = {item["index"]: item["code"] for item in error.details["writeErrors"]}
+        if not any(code in ABOUT_ELSE for code in refused.values()):
+            return Stored(int(error.details["nModified"]), refused, error)
     raise error
 
 
@@ -191,7 +247,7 @@ def listed(collection: str, entries: Any) -> list[UpdateOne]:
     ]
 
 
-def failure(error: PyMongoError) -> Failure:
+def failure(error: Exception) -> Failure:
     """A refused command as a value."""
     code = error.code if isinstance(error, OperationFailure) else None
     if isinstance(error, BulkWriteError):

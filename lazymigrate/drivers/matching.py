@@ -9,7 +9,7 @@ from typing import Any
 
 from bson import Decimal128, ObjectId
 
-__all__ = ["matches", "order_key", "type_name"]
+__all__ = ["matches", "order_key", "reach", "type_name", "unknown"]
 
 _TYPE_NAMES = {
     0x01: "double",

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo.errors import BulkWriteError, DuplicateKeyError, PyMongoError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
@@ -33,9 +33,10 @@ from lazymigrate.commands import (
     QuarantineCount,
     ReplaceOne,
     StampCounts,
+    Stored,
 )
-from lazymigrate.drivers.calls import failure
-from lazymigrate.drivers.matching import matches, order_key, type_name
+from lazymigrate.drivers.calls import REFUSALS, failure
+from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
 from lazymigrate.elements import elements, only
 from lazymigrate.versions import parse_stamp
 
@@ -93,7 +94,7 @@ class MemoryDriver:
 
     def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]:
         """The documents of a query, a batch at a time."""
-        found = self.find(Find(command.filter, command.sort, command.skip, command.limit))
+        found = self.find(Find(command.filter, command.sort, command.skip, command.limit, command.options))
         size = command.batch_size or 101
         for start in range(0, len(found), size):
             yield [bson.decode(raw, CODEC) for raw in found[start : start + size]]
@@ -105,12 +106,12 @@ class MemoryDriver:
             case Attempt(inner):
                 try:
                     return self.carry_out(inner)
-                except PyMongoError as error:
+                except REFUSALS as error:
                     return failure(error)
             case Find():
                 return self.find(command)
             case CompareAndSetMany(commands):
-                return sum(map(self.compare_and_set, commands))
+                return Stored(sum(map(self.compare_and_set, commands)))
             case InsertOne(document):
                 self.insert(document)
                 return InsertOneResult(document["_id"], True)
@@ -144,10 +145,13 @@ class MemoryDriver:
         return DeleteResult({"n": len(found)}, True)
 
     def find(self, command: Find) -> list[bytes]:
+        foreign = set(command.options) - {"session", "comment", "max_time_ms"}
+        if foreign:
+            raise unknown(f"the option {min(foreign)}")
         found = [raw for raw in self.collection.stored.values() if matches(bson.decode(raw, CODEC), command.filter)]
         keys = command.sort.items() if isinstance(command.sort, Mapping) else command.sort or ()
         for name, direction in reversed([(key, 1) if isinstance(key, str) else key for key in keys]):
-            found.sort(key=lambda raw: order_key(bson.decode(raw, CODEC).get(name)), reverse=direction < 0)
+            found.sort(key=lambda raw: order_key(reach(bson.decode(raw, CODEC), name)), reverse=direction < 0)
         end = command.skip + abs(command.limit) if command.limit else None
         return found[command.skip : end]
 
@@ -160,6 +164,8 @@ class MemoryDriver:
         found = self.find(Find(command.filter, limit=1))
         if found:
             identity = bson.decode(only(found[0], ("_id",)), CODEC)
+            if order_key(command.replacement.get("_id", identity["_id"])) != order_key(identity["_id"]):
+                raise WriteError("the (immutable) field '_id' was found to have been altered", 66)
             self.collection.put({**identity, **command.replacement})
             return UpdateResult({"n": 1, "nModified": 1}, True)
         if not command.upsert:

@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from lazymigrate.commands import Attempt, Batches, Command, Procedure
-from lazymigrate.drivers.calls import call, failure, find_arguments, targets
+from lazymigrate.drivers.calls import REFUSALS, call, failure, find_arguments, targets
 
 __all__ = ["PymongoDriver"]
 
@@ -45,7 +45,7 @@ class PymongoDriver:
         if isinstance(command, Attempt):
             try:
                 return self.carry_out(command.command)
-            except PyMongoError as error:
+            except REFUSALS as error:
                 return failure(error)
         spelled = call(command)
         method = getattr(self._targets[spelled.on], spelled.method)

@@ -9,7 +9,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
 from lazymigrate.commands import Attempt, Batches, Command, Procedure
-from lazymigrate.drivers.calls import Call, call, failure, find_arguments, targets
+from lazymigrate.drivers.calls import REFUSALS, Call, call, failure, find_arguments, targets
 
 __all__ = ["AsyncDriver"]
 
@@ -44,7 +44,7 @@ class AsyncDriver:
         if isinstance(command, Attempt):
             try:
                 return await self.carry_out(command.command)
-            except PyMongoError as error:
+            except REFUSALS as error:
                 return failure(error)
         spelled = call(command)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.ops.constants import constant, copier
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
+from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, Step
 from lazymigrate.ops.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
 
 __all__ = ["Add", "add"]
@@ -42,6 +42,12 @@ class Add(Operation):
 
     def safe(self, document: Expression) -> Expression:
         return passable_(document, split_path(self.path))
+
+    def fragment(self) -> Fragment | None:
+        if "." in self.path:
+            return None
+        kept = {"$cond": [missing_("$$ROOT", (self.path,)), {"$literal": self.value}, f"${self.path}"]}
+        return Fragment(sets={self.path: kept})
 
     def reverse(self) -> Operation:
         from lazymigrate.ops.remove import Remove

@@ -16,11 +16,11 @@ whole document and a subdocument.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Effects", "Expression", "Operation", "OperationError", "Step"]
+__all__ = ["Effects", "Expression", "Fragment", "Operation", "OperationError", "Step"]
 
 Step = Callable[[dict[str, Any]], None]
 Expression = Any
@@ -55,6 +55,24 @@ class Effects:
         return Effects(*inside)
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Fragment:
+    """An operation as part of one `$set` and one `$unset`, where it only concerns top-level fields.
+
+    `sets` are expressions on the whole document by field name, `unsets` names; `condition` is `safe` in the language of
+    filters, which is faster than an expression. Fragments whose names do not meet are rendered together.
+    """
+
+    sets: Mapping[str, Expression] = field(default_factory=dict)
+    unsets: tuple[str, ...] = ()
+    condition: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that it reads or changes."""
+        return frozenset(self.sets) | frozenset(self.unsets)
+
+
 class Operation(ABC):
     """A declared change: data that runs in Python, inside MongoDB and backwards."""
 
@@ -80,6 +98,10 @@ class Operation(ABC):
     def effects(self) -> Effects:
         """The paths it reads, sets and removes."""
 
+    def fragment(self) -> Fragment | None:
+        """The same as part of one `$set` and one `$unset`; None where it has no such form."""
+        return None
+
     def restores(self, document: Expression) -> Expression:  # noqa: ARG002
         """A boolean aggregation expression: true where the way back restores the document; False for never."""
         return False
@@ -93,6 +115,11 @@ class Operation(ABC):
     def renders(self) -> bool:
         """Whether it can run inside MongoDB."""
         return True
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether it may use or change more of the document than its effects name."""
+        return False
 
     @property
     def empty(self) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "missing_",
     "overlap",
     "passable_",
+    "plain_",
     "prune",
     "put",
     "put_",
@@ -108,11 +109,16 @@ def missing_(document: Expression, parts: Parts) -> Expression:
     return {"$eq": [{"$type": get_(document, parts)}, "missing"]}
 
 
+def plain_(value: Expression) -> Expression:
+    """True where a value is a document that the driver gives as a dict: one with `$ref` and `$id` becomes a DBRef."""
+    reference = {"$getField": {"field": {"$literal": "$ref"}, "input": value}}
+    return all_of([{"$eq": [{"$type": value}, "object"]}, {"$eq": [{"$type": reference}, "missing"]}])
+
+
 def passable_(document: Expression, parts: Parts) -> Expression:
     """True where every parent of the path is a document or missing."""
-    return all_of(
-        {"$in": [{"$type": get_(document, parts[:depth])}, ["object", "missing"]]} for depth in range(1, len(parts))
-    )
+    parents = (parts[:depth] for depth in range(1, len(parts)))
+    return all_of({"$or": [missing_(document, parent), plain_(get_(document, parent))]} for parent in parents)
 
 
 def unpruned_(document: Expression, parts: Parts) -> Expression:
@@ -128,7 +134,7 @@ def unpruned_(document: Expression, parts: Parts) -> Expression:
 
 def is_document_(document: Expression, parts: Parts) -> Expression:
     """True where a document is at the path."""
-    return {"$eq": [{"$type": get_(document, parts)}, "object"]}
+    return plain_(get_(document, parts))
 
 
 def in_sequence(document: Expression, steps: Iterable[Callable[[Expression], Expression]]) -> Expression:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lazymigrate.ops.constants import constant
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
+from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, Step
 from lazymigrate.ops.paths import drop_, get_, passable_, prune, reach, split_path
 
 __all__ = ["Remove", "remove"]
@@ -55,6 +55,9 @@ class Remove(Operation):
         holder = get_(document, parts[:-1])  # pruning is left to Python where something may be emptied
         keeps = {"$gt": [{"$size": {"$objectToArray": {"$ifNull": [holder, {"$literal": {}}]}}}, 1]}
         return {"$and": [passable_(document, parts), keeps]}
+
+    def fragment(self) -> Fragment | None:
+        return None if "." in self.path else Fragment(unsets=(self.path,))
 
     def reverse(self) -> Operation | None:
         from lazymigrate.ops.add import Add

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
+from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, OperationError, Step
 from lazymigrate.ops.paths import (
     all_of,
     drop_,
@@ -90,6 +90,13 @@ class Rename(Operation):
             size = {"$size": {"$objectToArray": {"$ifNull": [get_(document, old[:-1]), {"$literal": {}}]}}}
             conditions.append({"$gt": [size, 1]})
         return all_of([passable_(document, old), {"$or": [absent, all_of(conditions)]}])
+
+    def fragment(self) -> Fragment | None:
+        if "." in self.old + self.new or self.on_conflict != "error":
+            return None
+        moved = {"$cond": [missing_("$$ROOT", (self.old,)), f"${self.new}", f"${self.old}"]}
+        only_one = {"$or": [{self.old: {"$exists": False}}, {self.new: {"$exists": False}}]}
+        return Fragment(sets={self.new: moved}, unsets=(self.old,), condition=only_one)
 
     def reverse(self) -> Operation:
         return Rename(self.new, self.old, self.on_conflict, prunes=True)

@@ -14,7 +14,7 @@ __all__ = ["list_errors"]
 
 def list_errors(scope: Scope, errors: Sequence[DocumentError]) -> Procedure[None]:
     """List the documents of these errors. A quarantine that cannot be written is logged, and fails nothing."""
-    entries = [entry(scope, error) for error in errors if error.document_id is not None]
+    entries = [entry(scope, error) for error in errors]
     if entries:
         result = yield Attempt(ListInQuarantine(scope.name, entries))
         if isinstance(result, Failure):

@@ -76,7 +76,7 @@ def read_batch(
     elif stores:
         outdated = [document["_id"] for document in documents if is_outdated(scope, document)]
         if outdated:
-            found = yield Attempt(Find({"_id": {"$in": outdated}}, options=options))
+            found = yield Attempt(Find({"_id": {"$in": outdated}}, options=options, primary=True))
             if isinstance(found, Failure):
                 explain_refusal(scope, found)
             else:
@@ -152,7 +152,7 @@ def find_one(scope: Scope, find: Find, options: dict[str, Any], *, stores: bool)
         try:
             document = scope.decode(raw)
         except BSONError as error:
-            raise undecodable(scope, error) from error
+            raise undecodable(scope, raw, error) from error
         return arrive(scope, document)
     decided = yield from upgrade_stored(scope, raws, options)
     return settle(scope, decided[only(raw, ("_id",))])
@@ -192,13 +192,23 @@ def upgrade_stored(scope: Scope, raws: Sequence[bytes], options: dict[str, Any])
         if isinstance(won, Failure):
             explain_refusal(scope, won)
             break
-        if won == len(commands):
+        if won.refused:
+            LOGGER.warning(
+                "%s: the server refused %d write-backs (code %s)",
+                scope.name,
+                len(won.refused),
+                min(won.refused.values()),
+            )
+        if won.won == len(commands):
             for command in commands:
                 decided[command.identity] = as_stored(decided[command.identity])
             break
-        LOGGER.debug("%s: %d of %d write-backs lost their race", scope.name, len(commands) - won, len(commands))
-        ids = [scope.decode(command.identity)["_id"] for command in commands]
-        again = yield Attempt(Find({"_id": {"$in": ids}}, options=options))
+        LOGGER.debug("%s: %d of %d write-backs lost their race", scope.name, len(commands) - won.won, len(commands))
+        lost = [command for index, command in enumerate(commands) if index not in won.refused]
+        if not lost:
+            break
+        ids = [scope.decode(command.identity)["_id"] for command in lost]
+        again = yield Attempt(Find({"_id": {"$in": ids}}, options=options, primary=True))
         if isinstance(again, Failure):
             explain_refusal(scope, again)
             break

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lazymigrate.commands import CompareAndSetMany, Count, Find, Procedure, StampCounts
+import bson
+
+from lazymigrate.commands import CompareAndSetMany, Count, Find, Procedure, StampCounts, Stored
 from lazymigrate.coverage import Coverage
 from lazymigrate.elements import only
-from lazymigrate.exceptions import DocumentError
+from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.outcome import Refused, Upgraded, outcome
 from lazymigrate.procedures.quarantine import list_errors
 from lazymigrate.scope import LOGGER, Scope
@@ -23,6 +25,7 @@ __all__ = ["sweep"]
 
 BATCH_SIZE = 500
 START: Any = object()
+IDLE_PASSES = 3  # that find outdated documents and can do nothing about any
 
 
 def sweep(
@@ -39,9 +42,9 @@ def sweep(
         raise ValueError(f"{scope.name}: limit={limit!r}: it is at least 0, or None.")
     schema = scope.schema
     outdated = outdated_filter(schema.version_field, schema.oldest, schema.settled, schema.base)
-    total = remaining = yield Count(outdated)
+    total = remaining = yield Count(outdated, primary=True)
     listed: set[bytes] = set()
-    upgraded = conflicts = passes = 0
+    upgraded = conflicts = passes = idle = 0
     stopped_by: StoppedBy = "finished"
     while remaining and stopped_by == "finished":
         passes += 1
@@ -52,31 +55,31 @@ def sweep(
                 stopped_by = "limit"
                 break
             page = size if limit is None else min(size, limit - upgraded)
-            raws = yield Find(beyond(outdated, after), sort=[("_id", 1)], limit=page)
+            raws = yield Find(beyond(outdated, after), sort=[("_id", 1)], limit=page, primary=True)
             if not raws:
                 break
             after = scope.decode(only(raws[-1], ("_id",)))["_id"]
             decided = [outcome(scope, raw) for raw in raws]
-            commands = [result.command for result in decided if isinstance(result, Upgraded)]
-            won = (yield CompareAndSetMany(commands)) if commands else 0
-            upgraded += won
-            conflicts += len(commands) - won
-            moved += len(commands)
-            errors: list[DocumentError] = []
-            for raw, result in zip(raws, decided, strict=True):
-                if isinstance(result, Refused):
-                    refused += 1
-                    if only(raw, ("_id",)) not in listed:
-                        listed.add(only(raw, ("_id",)))
-                        errors.append(result.error)
+            todo = [result for result in decided if isinstance(result, Upgraded)]
+            stored = (yield CompareAndSetMany([result.command for result in todo])) if todo else Stored(0)
+            upgraded += stored.won
+            lost = len(todo) - stored.won - len(stored.refused)
+            conflicts += lost
+            moved += stored.won + lost
+            problems = [result.error for result in decided if isinstance(result, Refused)]
+            problems += [unstored(scope, todo[index], code) for index, code in stored.refused.items()]
+            refused += len(problems)
+            errors = [error for error in problems if key(scope, error) not in listed]
+            listed.update(key(scope, error) for error in errors)
             yield from list_errors(scope, errors)
             LOGGER.info("%s: swept a batch of %d, %d upgraded so far", scope.name, len(raws), upgraded)
             if progress is not None:
                 progress(Progress(upgraded, total, conflicts, len(listed)))
-        remaining = yield Count(outdated)
-        if stopped_by == "finished" and remaining <= refused:
+        remaining = yield Count(outdated, primary=True)
+        if remaining <= refused:
             break
-        if stopped_by == "finished" and not moved:
+        idle = 0 if moved else idle + 1
+        if idle == IDLE_PASSES:
             stopped_by = "errored"
     counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
     return SweepReport(
@@ -89,6 +92,22 @@ def sweep(
         complete=counted.outdated == 0 and counted.invalid == 0,
         stopped_by=stopped_by,
     )
+
+
+def unstored(scope: Scope, result: Upgraded, code: int) -> UpgradeError:
+    """The error for a document that the server did not take at head."""
+    return UpgradeError(
+        f"{scope.name}: {describe(result.document.get('_id'))} was upgraded, and the server refused to store it (code "
+        f"{code}): a validator, a unique index or its size. Change the rule or the document.",
+        collection=scope.name,
+        document_id=result.document.get("_id"),
+        version=result.stored.get(scope.schema.version_field),
+    )
+
+
+def key(scope: Scope, error: DocumentError) -> bytes:
+    """What tells one refused document from another."""
+    return bson.encode({"_id": error.document_id}, codec_options=scope.codec)
 
 
 def beyond(filter: dict[str, Any], after: Any) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lazymigrate.commands import (
     InsertOne,
     Procedure,
     ReplaceOne,
+    Stored,
 )
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import ConflictError, DocumentError, ModelError, describe
@@ -56,6 +57,7 @@ def at_head(scope: Scope, given: Any) -> dict[str, Any]:
             refuse_newer(scope, origin.stored)
         document = scope.adapter.dump(given)
         document[schema.version_field] = schema.head
+        scope.adapter.check(document)
         return document
     if not isinstance(given, Mapping):
         accepted = f"a mapping or a {scope.adapter.model.__qualname__}" if scope.adapter else "a mapping"
@@ -83,7 +85,7 @@ def refuse_ahead(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, 
     """`AheadError` when a write with this filter would match a document of newer code."""
     schema = scope.schema
     ahead = {"$and": [dict(filter), ahead_filter(schema.version_field, schema.head)]}
-    for raw in (yield Find(ahead, limit=1, options=scope.find_options(options))):
+    for raw in (yield Find(ahead, limit=1, options=scope.find_options(options), primary=True)):
         document = scope.decode(raw)
         try:
             schema.version_of(document)
@@ -103,12 +105,8 @@ def writable(scope: Scope, filter: Mapping[str, Any]) -> dict[str, Any]:
 def insert_one(scope: Scope, given: Any, options: Mapping[str, Any]) -> Procedure[InsertOneResult]:
     """Insert a document at head; a dict without `_id` gets one, as pymongo does."""
     document = new(scope, given)
-    with_id(given, document)
-    try:
-        result: InsertOneResult = yield InsertOne(document, options)
-    except UNSTORABLE as error:
-        raise unstorable(scope, given, document, error) from None
-    inserted(scope, given, document)
+    result: InsertOneResult = yield InsertOne(document, options)
+    inserted(scope, given, document, options)
     return result
 
 
@@ -116,30 +114,47 @@ def insert_many(scope: Scope, given: Iterable[Any], options: Mapping[str, Any]) 
     """Insert documents at head; nothing is sent when one of them is not fit to be stored."""
     items = list(given)
     documents = [new(scope, item) for item in items]
+    try:
+        result: InsertManyResult = yield InsertMany(documents, options)
+    except Exception as error:  # those that were stored are stored, whatever became of the others
+        failed = {item["index"] for item in (getattr(error, "details", None) or {}).get("writeErrors", ())}
+        if failed:
+            end = min(failed) if options.get("ordered", True) else len(items)
+            for index in set(range(end)) - failed:
+                inserted(scope, items[index], documents[index], options)
+        raise
     for item, document in zip(items, documents, strict=True):
-        with_id(item, document)
-    result: InsertManyResult = yield InsertMany(documents, options)
-    for item, document in zip(items, documents, strict=True):
-        inserted(scope, item, document)
+        inserted(scope, item, document, options)
     return result
 
 
 def new(scope: Scope, given: Any) -> dict[str, Any]:
+    """The document to insert, with an `_id`, which what was given gets too; refused here if BSON cannot hold it."""
     document = at_head(scope, given)
-    return document if "_id" in document else {"_id": ObjectId(), **document}
-
-
-def with_id(given: Any, document: dict[str, Any]) -> None:
+    if "_id" not in document:
+        document = {"_id": ObjectId(), **document}
+    try:
+        bson.encode(document, codec_options=scope.codec)
+    except UNSTORABLE as error:
+        raise unstorable(scope, given, document, error) from None
     if isinstance(given, dict):
         given.setdefault("_id", document["_id"])
-
-
-def inserted(scope: Scope, given: Any, document: dict[str, Any]) -> None:
-    """Let a model know that it is stored now."""
-    if scope.adapter is not None and isinstance(given, scope.adapter.model):
+    elif scope.adapter is not None and isinstance(given, scope.adapter.model):
         scope.adapter.identify(given, document["_id"])
-        own = copy_value(document)
-        scope.adapter.remember(given, Origin(own, own))
+    return document
+
+
+def inserted(scope: Scope, given: Any, document: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """Let a model know that it is stored now, or will be when the transaction is committed."""
+    if scope.adapter is not None and isinstance(given, scope.adapter.model):
+        own = scope.decode(bson.encode(document, codec_options=scope.codec))
+        scope.adapter.remember(given, Origin(own, own, pending=in_transaction(options)))
+
+
+def in_transaction(options: Mapping[str, Any]) -> bool:
+    """Whether what is written now may yet be undone."""
+    session = options.get("session")
+    return session is not None and bool(session.in_transaction)
 
 
 def unstorable(scope: Scope, given: Any, document: dict[str, Any], error: Exception) -> Exception:
@@ -164,6 +179,8 @@ def foreign(value: Any, codec: CodecOptions[Any], path: str = "") -> Iterable[tu
     """The paths of a document that hold something BSON has no type for."""
     if isinstance(value, dict):
         for key, inner in value.items():
+            if not isinstance(key, str):
+                yield path or "(the document)", f"key of type {type(key).__name__}"
             yield from foreign(inner, codec, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
@@ -185,9 +202,14 @@ def replace_one(
     if upsert and raises:
         yield from refuse_ahead(scope, filter, options)
     try:
-        result: UpdateResult = yield ReplaceOne(allowed, document, upsert, options)
+        bson.encode(document, codec_options=scope.codec)
     except UNSTORABLE as error:
         raise unstorable(scope, replacement, document, error) from None
+    result: UpdateResult = yield ReplaceOne(allowed, document, upsert=upsert, options=options)
+    if result.acknowledged and not in_transaction(options) and (result.matched_count or result.upserted_id is not None):
+        identity = document.get("_id", result.upserted_id)
+        if identity is not None:
+            inserted(scope, replacement, {"_id": identity, **document}, options)
     if not upsert and raises and result.acknowledged and not result.matched_count:
         yield from refuse_ahead(scope, filter, options)
     return result
@@ -231,48 +253,59 @@ def save(scope: Scope, instance: Any, expect: Expect, options: Mapping[str, Any]
     if origin is None:
         yield from insert_one(scope, instance, options)
         return
+    if origin.pending and not (yield Find({"_id": origin.stored["_id"]}, limit=1, options=options, primary=True)):
+        yield from insert_one(scope, instance, options)  # the transaction that inserted it was aborted
+        return
     refuse_newer(scope, origin.stored)
-    change = adapter.changes(instance, origin)
+    try:
+        change = adapter.changes(instance, origin, scope.stored_form)
+    except UNSTORABLE as error:
+        raise unstorable(scope, instance, adapter.dump(instance), error) from None
     refuse_new_id(scope, change, origin)
     merged = copy_value(origin.document)
     change.apply(merged)
-    try:
-        bson.encode(merged, codec_options=scope.codec)
-    except UNSTORABLE as error:
-        raise unstorable(scope, instance, merged, error) from None
-    yield from store(scope, change, origin, expect, options)
-    own = copy_value(merged)
-    own[scope.schema.version_field] = scope.schema.head
-    adapter.remember(instance, Origin(own, own))
+    adapter.check(merged)
+    written = yield from store(scope, change, origin, expect, options)
+    if written and not in_transaction(options):  # an aborted transaction is run again, with the same changes to make
+        merged[scope.schema.version_field] = scope.schema.head
+        adapter.remember(instance, Origin(merged, merged))
 
 
-def store(scope: Scope, change: Change, origin: Origin, expect: Expect, options: Mapping[str, Any]) -> Procedure[None]:
-    """Apply a user's change to the stored document, whatever became of it since."""
+def store(scope: Scope, change: Change, origin: Origin, expect: Expect, options: Mapping[str, Any]) -> Procedure[bool]:
+    """Apply a user's change to the stored document, whatever became of it since; whether anything was written."""
     schema = scope.schema
     document_id = origin.stored["_id"]
     stored_version = parse_stamp(origin.stored.get(schema.version_field), schema.base)
-    if change.empty and expect is None and stored_version is not None and stored_version >= schema.settled:
-        return
-    guard = AtHead(schema.version_field, schema.base, schema.settled, schema.head)
-    stamped = Change({**change.sets, schema.version_field: schema.head}, change.unsets, change.nested)
-    if expect is None and stored_version is not None and stored_version >= schema.settled:
-        identity = raw_identity(scope, document_id)
-        if (yield CompareAndSetMany([CompareAndSet(identity, guard, stamped)], options)):
-            return
+    if not change.empty and expect is None and stored_version is not None and stored_version >= schema.settled:
+        guard = AtHead(schema.version_field, schema.base, schema.settled, schema.head)
+        stamped = Change({**change.sets, schema.version_field: schema.head}, change.unsets, change.nested)
+        identity = bson.encode({"_id": document_id}, codec_options=scope.codec)
+        stored_now = yield CompareAndSetMany([CompareAndSet(identity, guard, stamped)], options)
+        if accepted(stored_now):
+            return True
     for _ in range(RACES):
-        raws = yield Find({"_id": document_id}, limit=1, options=scope.find_options(options))
+        raws = yield Find({"_id": document_id}, limit=1, options=scope.find_options(options), primary=True)
         if not raws:
             raise conflict(scope, document_id, "was deleted since it was loaded", "Insert it as a new one, or drop it")
         raw: bytes = raws[0]
         stored = scope.decode(raw)
-        if expect == "unchanged" and not same(stored, origin.stored):
+        if expect == "unchanged" and not same(stored, origin.stored, ordered=False):
             raise conflict(scope, document_id, "was changed since it was loaded", "Load it again and repeat the change")
         command = replay(scope, raw, stored, change, whole=expect == "unchanged")
-        if command.change.empty or (yield CompareAndSetMany([command], options)):
-            return
+        if command.change.empty:
+            return not change.empty
+        if accepted((yield CompareAndSetMany([command], options))):
+            return True
     raise conflict(
         scope, document_id, f"was changed by others each of {RACES} times", "Load it again and repeat the change"
     )
+
+
+def accepted(stored: Stored) -> bool:
+    """Whether a single compare-and-set won; what the server refused is the caller's to hear."""
+    if stored.error is not None:
+        raise stored.error
+    return stored.won == 1
 
 
 def replay(scope: Scope, raw: bytes, stored: dict[str, Any], change: Change, *, whole: bool) -> CompareAndSet:
@@ -307,10 +340,6 @@ def refuse_new_id(scope: Scope, change: Change, origin: Origin) -> None:
             version=scope.schema.head,
             errors=(("_id", "changed"),),
         )
-
-
-def raw_identity(scope: Scope, document_id: Any) -> bytes:
-    return bson.encode({"_id": document_id}, codec_options=scope.codec)
 
 
 def conflict(scope: Scope, document_id: Any, what: str, remedy: str) -> ConflictError:
