@@ -1,8 +1,9 @@
 """Lazy schema migration for MongoDB: documents are upgraded when they are read, and stored at head when written."""
 
+import importlib
 import logging
+from typing import TYPE_CHECKING
 
-from lazymigrate import ops
 from lazymigrate.collection import AsyncLazyCollection, LazyCollection
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import (
@@ -37,4 +38,14 @@ __all__ = [
     "ops",
 ]
 
+if TYPE_CHECKING:
+    from lazymigrate import ops
+
 logging.getLogger("lazymigrate").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> object:
+    """The operations, loaded when they are first used: `lazymigrate.ops` after a plain `import lazymigrate`."""
+    if name == "ops":
+        return importlib.import_module("lazymigrate.ops")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

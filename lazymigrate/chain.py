@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError, UpgradeError, describe
-from lazymigrate.ops.operation import OperationError
+from lazymigrate.operation import OperationError
 from lazymigrate.revision import ABSENT, Revision, keep_identity
 
 __all__ = ["Chain", "Run", "compile_chain"]

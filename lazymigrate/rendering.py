@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lazymigrate.ops.operation import Fragment, Operation
-from lazymigrate.ops.sequence import changed_before, safe_in_sequence
+from lazymigrate.operation import Fragment, Operation
+from lazymigrate.sequence import changed_before, safe_in_sequence
 
 __all__ = ["safe_conditions", "stages"]
 

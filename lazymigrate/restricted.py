@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import OperationError, Step
+from lazymigrate.operation import OperationError, Step
 
 __all__ = ["ABSENT", "Function", "check_function", "field_names", "held", "keep_identity", "refuse", "restricted"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from lazymigrate.exceptions import IrreversibleError, SchemaError
-from lazymigrate.ops.operation import Operation, Step
-from lazymigrate.ops.paths import overlap
+from lazymigrate.operation import Operation, Step
+from lazymigrate.paths import overlap
 from lazymigrate.restricted import (
     ABSENT,
     Function,

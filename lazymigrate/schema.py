@@ -17,7 +17,7 @@ from lazymigrate.exceptions import (
     describe,
 )
 from lazymigrate.model import ModelAdapter, belongs_to, mark
-from lazymigrate.ops.operation import Operation
+from lazymigrate.operation import Operation
 from lazymigrate.rendering import safe_conditions, stages
 from lazymigrate.revision import Function, Revision, check_function, field_names
 from lazymigrate.versions import at_version, parse_stamp

@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 
 from lazymigrate.documents import same
 from lazymigrate.drivers.memory import CODEC
-from lazymigrate.ops.operation import Operation, OperationError
+from lazymigrate.operation import Operation, OperationError
 
 RAW = {"document_class": RawBSONDocument}
 

@@ -22,7 +22,7 @@ from test_odd_documents import raws
 from lazymigrate import Schema, SchemaError, UpgradeError, ops
 from lazymigrate.documents import same
 from lazymigrate.drivers.memory import CODEC
-from lazymigrate.ops.operation import Operation
+from lazymigrate.operation import Operation
 
 CHAINS = int(os.environ.get("LAZYMIGRATE_CHAINS", "260"))
 DOCUMENTS = 10

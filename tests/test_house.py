@@ -21,7 +21,20 @@ PACKAGE = Path(lazymigrate.__file__).parent
 FLOORS = (
     (
         "declaring",
-        ("exceptions", "versions", "documents", "elements", "ops", "restricted", "revision", "fields", "policy"),
+        (
+            "exceptions",
+            "versions",
+            "documents",
+            "elements",
+            "operation",
+            "paths",
+            "sequence",
+            "ops",
+            "restricted",
+            "revision",
+            "fields",
+            "policy",
+        ),
     ),
     (
         "deciding",

@@ -14,8 +14,8 @@ from strategies import documents
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError, Step
 from lazymigrate.ops.call import Call, call
-from lazymigrate.ops.operation import Expression, Operation, OperationError, Step
 
 
 def tidy(document: dict[str, Any]) -> None:

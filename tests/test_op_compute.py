@@ -13,10 +13,10 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError
 from lazymigrate.ops.compute import Compute, compute
-from lazymigrate.ops.operation import Expression, Operation, OperationError
-from lazymigrate.ops.paths import in_sequence, passable_, put_, split_path
 from lazymigrate.ops.rename import rename
+from lazymigrate.paths import in_sequence, passable_, put_, split_path
 
 
 def tag(document: dict[str, Any]) -> Any:

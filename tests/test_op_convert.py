@@ -19,10 +19,10 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError, Step
 from lazymigrate.ops.conversions import CONVERSIONS
 from lazymigrate.ops.convert import Convert, convert
 from lazymigrate.ops.exact import TYPES
-from lazymigrate.ops.operation import Expression, Operation, OperationError, Step
 
 ID = ObjectId("5f0a1b2c3d4e5f6a7b8c9d0e")
 NOON = datetime(2020, 1, 31, 12)

@@ -14,9 +14,9 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError
 from lazymigrate.ops.copy import Copy, copy
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError
-from lazymigrate.ops.paths import missing_, put_, split_path
+from lazymigrate.paths import missing_, put_, split_path
 
 CASES: list[tuple[Operation, dict[str, Any], dict[str, Any] | str]] = [
     (copy("a", "b"), {"a": 1, "z": 2}, {"a": 1, "z": 2, "b": 1}),

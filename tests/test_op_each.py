@@ -16,8 +16,8 @@ from strategies import scalars
 from lazymigrate import ops
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError
 from lazymigrate.ops.each import Each, each
-from lazymigrate.ops.operation import Expression, Operation, OperationError
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]
 

@@ -18,10 +18,10 @@ from strategies import scalars
 from lazymigrate import ops
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError
 from lazymigrate.ops.each import each
 from lazymigrate.ops.each_value import EachValue, each_value
-from lazymigrate.ops.operation import Expression, Operation, OperationError
-from lazymigrate.ops.paths import is_document_
+from lazymigrate.paths import is_document_
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]
 

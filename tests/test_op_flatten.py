@@ -15,8 +15,8 @@ from strategies import scalars
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Operation, OperationError, Step
 from lazymigrate.ops.flatten import Flatten, flatten
-from lazymigrate.ops.operation import Operation, OperationError, Step
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]
 

@@ -15,8 +15,8 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError
 from lazymigrate.ops.join import Join, join
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError
 
 TWO = join(["a", "b"], "c")
 THREE = join(["a", "b", "d"], into="c", with_=", ")

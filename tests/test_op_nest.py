@@ -15,9 +15,9 @@ from strategies import scalars
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError
 from lazymigrate.ops.flatten import Flatten
 from lazymigrate.ops.nest import Nest, nest
-from lazymigrate.ops.operation import Expression, Operation, OperationError
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]
 

@@ -17,7 +17,7 @@ from strategies import scalars
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Operation, OperationError, Step
+from lazymigrate.operation import Operation, OperationError, Step
 from lazymigrate.ops.rename_keys import RenameKeys, rename_keys
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]

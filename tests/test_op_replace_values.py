@@ -16,7 +16,7 @@ from strategies import documents
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Expression, Operation, OperationError, Step
+from lazymigrate.operation import Expression, Operation, OperationError, Step
 from lazymigrate.ops.replace_values import ReplaceValues, compared, replace_values
 
 NAN = float("nan")

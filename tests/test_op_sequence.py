@@ -14,14 +14,14 @@ from strategies import documents, paths, values
 
 from lazymigrate import ops
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation
 from lazymigrate.ops.call import call
 from lazymigrate.ops.compute import compute
 from lazymigrate.ops.each import each
 from lazymigrate.ops.flatten import flatten
 from lazymigrate.ops.nest import nest
-from lazymigrate.ops.operation import Expression, Operation
-from lazymigrate.ops.sequence import OperationSequence, changed_before, safe_in_sequence
 from lazymigrate.ops.within import within
+from lazymigrate.sequence import OperationSequence, changed_before, safe_in_sequence
 
 
 @st.composite

@@ -15,9 +15,9 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError
-from lazymigrate.ops.paths import missing_, split_path
+from lazymigrate.operation import Effects, Expression, Operation, OperationError
 from lazymigrate.ops.split import Split, split
+from lazymigrate.paths import missing_, split_path
 
 TWO = split("a", ["b", "c"])
 THREE = split("a", into=["b", "c", "d"], on=", ")

@@ -14,9 +14,9 @@ from strategies import documents, values
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError
-from lazymigrate.ops.paths import drop_, split_path
+from lazymigrate.operation import Effects, Expression, Operation, OperationError
 from lazymigrate.ops.unwrap import Unwrap, unwrap
+from lazymigrate.paths import drop_, split_path
 
 CASES: list[tuple[Operation, dict[str, Any], dict[str, Any] | str]] = [
     (unwrap("a"), {"a": [1], "z": 2}, {"a": 1, "z": 2}),

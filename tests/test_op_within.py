@@ -17,10 +17,10 @@ from strategies import scalars
 from lazymigrate import ops
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Expression, Operation, OperationError
 from lazymigrate.ops.each import each
-from lazymigrate.ops.operation import Expression, Operation, OperationError
-from lazymigrate.ops.sequence import OperationSequence
 from lazymigrate.ops.within import Within, within
+from lazymigrate.sequence import OperationSequence
 
 Case = tuple[Operation, dict[str, Any], dict[str, Any] | str]
 

@@ -14,7 +14,7 @@ from strategies import documents, paths, values
 from lazymigrate import ops
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Operation, OperationError
+from lazymigrate.operation import Operation, OperationError
 
 CASES: list[tuple[Operation, dict[str, Any], dict[str, Any] | str]] = [
     (ops.rename("a", "b"), {"a": 1, "c": 2}, {"c": 2, "b": 1}),

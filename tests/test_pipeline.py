@@ -18,7 +18,7 @@ from test_ops import operations
 
 from lazymigrate import Schema, SchemaError, UpgradeError, ops
 from lazymigrate.drivers.memory import CODEC
-from lazymigrate.ops.operation import Operation
+from lazymigrate.operation import Operation
 
 People = Collection[dict[str, Any]]
 

@@ -4,6 +4,7 @@ Paths are dotted names without array indexes. The operations of a revision run i
 nothing happens; a path that runs through something that is not a document is an `UpgradeError` that names it.
 """
 
+from lazymigrate.operation import Operation
 from lazymigrate.ops.add import add
 from lazymigrate.ops.call import call
 from lazymigrate.ops.compute import compute
@@ -15,7 +16,6 @@ from lazymigrate.ops.flatten import flatten
 from lazymigrate.ops.join import join
 from lazymigrate.ops.nest import nest
 from lazymigrate.ops.nothing import nothing
-from lazymigrate.ops.operation import Operation
 from lazymigrate.ops.remove import remove
 from lazymigrate.ops.rename import rename
 from lazymigrate.ops.rename_keys import rename_keys

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lazymigrate.operation import Effects, Expression, Fragment, Operation, Step
 from lazymigrate.ops.constants import constant, copier
-from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, Step
-from lazymigrate.ops.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
+from lazymigrate.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
 
 __all__ = ["Add", "add"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
+from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.restricted import Function, check_function, field_names, held, restricted
 
 __all__ = ["Call", "call"]

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.ops.constants import constant
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import passable_, put, put_, split_path
+from lazymigrate.paths import passable_, put, put_, split_path
 from lazymigrate.restricted import Function, check_function, held
 
 __all__ = ["Compute", "ComputeBack", "compute"]

@@ -15,6 +15,7 @@ from typing import Any, Final
 from bson import Decimal128, Int64, ObjectId
 from bson.datetime_ms import DatetimeMS
 
+from lazymigrate.operation import Expression
 from lazymigrate.ops.exact import (
     DATE,
     INT,
@@ -41,8 +42,7 @@ from lazymigrate.ops.exact import (
     whole_to_double,
     whole_to_string,
 )
-from lazymigrate.ops.operation import Expression
-from lazymigrate.ops.paths import all_of
+from lazymigrate.paths import all_of
 
 __all__ = ["CONVERSIONS", "Conversion", "same_bytes_"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.conversions import CONVERSIONS
 from lazymigrate.ops.exact import TYPES, InexactError, kind_of
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import all_of, get_, passable_, put_, reach, split_path
+from lazymigrate.paths import all_of, get_, passable_, put_, reach, split_path
 
 __all__ = ["BsonType", "Convert", "convert"]
 

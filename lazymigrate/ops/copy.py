@@ -7,8 +7,8 @@ from typing import Any
 
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
+from lazymigrate.paths import (
     all_of,
     get_,
     in_sequence,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import all_of, get_, is_document_, passable_, plain_, put_, reach, split_path
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.rename_keys import distinct_
-from lazymigrate.ops.sequence import OperationSequence, bound, checked
+from lazymigrate.paths import all_of, get_, is_document_, passable_, plain_, put_, reach, split_path
+from lazymigrate.sequence import OperationSequence, bound, checked
 
 __all__ = ["EachValue", "each_value"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.nest import Nest, field_names
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.paths import (
     all_of,
     drop_,
     get_,
@@ -23,7 +23,7 @@ from lazymigrate.ops.paths import (
     reach,
     split_path,
 )
-from lazymigrate.ops.sequence import bound, composed
+from lazymigrate.sequence import bound, composed
 
 __all__ = ["Flatten", "flatten", "pruned_"]
 

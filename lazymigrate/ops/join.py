@@ -13,9 +13,9 @@ from typing import Any, TypeGuard
 from bson.code import Code
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.constants import constant
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.paths import (
     Parts,
     all_of,
     drop_,

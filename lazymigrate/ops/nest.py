@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
+from lazymigrate.paths import (
     all_of,
     drop_,
     get_,
@@ -22,7 +22,7 @@ from lazymigrate.ops.paths import (
     split_path,
     unpruned_,
 )
-from lazymigrate.ops.sequence import bound, composed
+from lazymigrate.sequence import bound, composed
 
 __all__ = ["Nest", "field_names", "nest"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
+from lazymigrate.operation import Effects, Expression, Operation, Step
 
 __all__ = ["Nothing", "nothing"]
 

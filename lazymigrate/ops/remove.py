@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lazymigrate.operation import Effects, Expression, Fragment, Operation, Step
 from lazymigrate.ops.constants import constant
-from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, Step
-from lazymigrate.ops.paths import drop_, get_, passable_, prune, reach, split_path
+from lazymigrate.paths import drop_, get_, passable_, prune, reach, split_path
 
 __all__ = ["Remove", "remove"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Fragment, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.operation import Effects, Expression, Fragment, Operation, OperationError, Step
+from lazymigrate.paths import (
     all_of,
     drop_,
     get_,

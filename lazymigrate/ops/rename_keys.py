@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.constants import constant
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import all_of, get_, is_document_, missing_, passable_, plain_, put_, reach, split_path
-from lazymigrate.ops.sequence import bound, composed
+from lazymigrate.paths import all_of, get_, is_document_, missing_, passable_, plain_, put_, reach, split_path
+from lazymigrate.sequence import bound, composed
 
 __all__ = ["RenameKeys", "distinct_", "rename_keys"]
 

@@ -13,11 +13,11 @@ from bson.codec_options import CodecOptions
 from bson.datetime_ms import DatetimeMS
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.ops.constants import constant, copier
 from lazymigrate.ops.conversions import same_bytes_
 from lazymigrate.ops.exact import kind_of
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import all_of, get_, passable_, put_, reach, split_path
+from lazymigrate.paths import all_of, get_, passable_, put_, reach, split_path
 
 __all__ = ["ReplaceValues", "compared", "replace_values"]
 

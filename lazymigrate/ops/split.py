@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.constants import constant
 from lazymigrate.ops.join import Join, bound, has_type_, is_text, joined_, prune_, separate
-from lazymigrate.ops.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.paths import (
+from lazymigrate.paths import (
     Parts,
     all_of,
     drop_,

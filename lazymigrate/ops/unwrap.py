@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import get_, in_sequence, missing_, passable_, put_, reach, split_path
+from lazymigrate.operation import Effects, Expression, Operation, Step
+from lazymigrate.paths import get_, in_sequence, missing_, passable_, put_, reach, split_path
 
 __all__ = ["Unwrap", "unwrap"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import all_of, get_, in_sequence, passable_, put_, reach, split_path
+from lazymigrate.operation import Effects, Expression, Operation, Step
+from lazymigrate.paths import all_of, get_, in_sequence, passable_, put_, reach, split_path
 
 __all__ = ["Wrap", "wrap"]
 

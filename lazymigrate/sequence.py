@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Effects, Expression, Operation, Step
-from lazymigrate.ops.paths import all_of, get_, is_document_, overlap, put_
+from lazymigrate.operation import Effects, Expression, Operation, Step
+from lazymigrate.paths import all_of, get_, is_document_, overlap, put_
 
 __all__ = [
     "OperationSequence",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.ops.operation import Expression, OperationError
+from lazymigrate.operation import Expression, OperationError
 
 __all__ = [
     "all_of",
