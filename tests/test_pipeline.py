@@ -10,6 +10,7 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from lifecycle import unordered
 from pymongo.collection import Collection
 from schemas import users
 from strategies import documents
@@ -35,7 +36,8 @@ def in_revisions(chain: list[Operation], per_revision: int) -> Schema:
 
 def fields(raw: bytes) -> dict[str, bytes]:
     """A document's fields, each as bytes: their order aside, which may differ for one that was removed and set again."""
-    return {name: bson.encode({"": value}, codec_options=CODEC) for name, value in bson.decode(raw, CODEC).items()}
+    document = unordered(bson.decode(raw, CODEC))
+    return {name: bson.encode({"": value}, codec_options=CODEC) for name, value in document.items()}
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
