@@ -1,22 +1,22 @@
 """What reading through lazymigrate costs beside the driver: ratios in one process, interleaved, medians.
 
-Run: `python benchmarks/reading.py [--documents 100000] [--rounds 11]`. The two sides of a ratio run right after each
-other, in an order drawn afresh; the median over the rounds is printed with the quartiles.
+Run: `python benchmarks/reading.py [--documents 100000] [--rounds 11]`.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import random
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from paired import Pair, measure
 from pydantic import BaseModel
 from pymongo import MongoClient
 
@@ -135,38 +135,30 @@ def main() -> None:
             for found in at_head.find(batch_size=1000):
                 validate(found)
 
-        ways: dict[str, Callable[[], None]] = {
-            "raw, default batches": lambda: drain(at_head.find()),
-            "raw, batch_size=1000": lambda: drain(at_head.find(batch_size=1000)),
-            "raw outdated, batch_size=1000": lambda: drain(outdated.find(batch_size=1000)),
-            "raw + model_validate": raw_models,
-            "lazy dicts, batch_size=1000": lambda: drain(plain.find(batch_size=1000)),
-            "lazy dicts, default": lambda: drain(plain.find()),
-            "raw nested, default batches": lambda: drain(nested.find()),
-            "lazy nested, default": lambda: drain(lazy_nested.find()),
-            "lazy models, batch_size=1000": lambda: drain(typed.find(batch_size=1000)),
-            "lazy, declared": lambda: drain(by_operations.find(batch_size=1000)),
-            "lazy, functions": lambda: drain(by_functions.find(batch_size=1000)),
+        ways: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+            "dicts, same batch_size": (
+                lambda: drain(plain.find(batch_size=1000)),
+                lambda: drain(at_head.find(batch_size=1000)),
+            ),
+            "dicts, both defaults, nested": (lambda: drain(lazy_nested.find()), lambda: drain(nested.find())),
+            "dicts, both defaults, flat": (lambda: drain(plain.find()), lambda: drain(at_head.find())),
+            "models": (lambda: drain(typed.find(batch_size=1000)), raw_models),
+            "three declared revisions": (
+                lambda: drain(by_operations.find(batch_size=1000)),
+                lambda: drain(outdated.find(batch_size=1000)),
+            ),
+            "three functions": (
+                lambda: drain(by_functions.find(batch_size=1000)),
+                lambda: drain(outdated.find(batch_size=1000)),
+            ),
         }
-        ratios = {
-            "dicts, same batch_size": ("lazy dicts, batch_size=1000", "raw, batch_size=1000"),
-            "dicts, both defaults, nested": ("lazy nested, default", "raw nested, default batches"),
-            "dicts, both defaults, flat": ("lazy dicts, default", "raw, default batches"),
-            "models": ("lazy models, batch_size=1000", "raw + model_validate"),
-            "three declared revisions": ("lazy, declared", "raw outdated, batch_size=1000"),
-            "three functions": ("lazy, functions", "raw outdated, batch_size=1000"),
+        pairs = {
+            name: Pair(partial(clock, ours), partial(clock, other), LIMITS[name])
+            for name, (ours, other) in ways.items()
         }
-        found: dict[str, list[float]] = {name: [] for name in ratios}
-        for number in range(options.rounds + 1):
-            for name, pair in random.sample(list(ratios.items()), len(ratios)):
-                seconds = {way: clock(ways[way]) for way in random.sample(pair, 2)}
-                if number:  # the first round warms the caches
-                    found[name].append(seconds[pair[0]] / seconds[pair[1]])
         size = client["bench"].command("collstats", "at_head")["avgObjSize"]
         print(f"{options.documents:,} documents of {size} bytes, {options.rounds} rounds; median (quartiles)")
-        for name, values in found.items():
-            low, median, high = statistics.quantiles(values, n=4)
-            print(f"  {name:30} {median:.3f}  ({low:.2f} to {high:.2f})  at most {LIMITS[name]}")
+        measure(pairs, options.rounds)
     import_time()
 
 

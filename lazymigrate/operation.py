@@ -18,9 +18,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Effects", "Expression", "Fragment", "Operation", "OperationError", "Step"]
+__all__ = ["Effects", "Expression", "Fragment", "Move", "Operation", "OperationError", "Step"]
 
 Step = Callable[[dict[str, Any]], None]
 Expression = Any
@@ -55,22 +55,50 @@ class Effects:
         return Effects(*inside)
 
 
+class Move(NamedTuple):
+    """What an operation does to a document that has not got the field `new`, which a chain does without a call.
+
+    The value at `old` moves to `new`, and where `old` is absent nothing happens; with `old` None, the constant is set.
+    """
+
+    old: str | None
+    new: str
+    constant: Any = None
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Fragment:
-    """An operation as part of one `$set` and one `$unset`, where it only concerns top-level fields.
+    """An operation as part of one `$set`, where it only concerns top-level fields.
 
     `sets` are expressions on the whole document by field name, `unsets` names; `condition` is `safe` in the language of
-    filters, which is faster than an expression. Fragments whose names do not meet are rendered together.
+    filters, which is faster than an expression. Fragments whose names do not meet are rendered together. `narrow` is the
+    same operation on the documents that have none of its new fields, which is nearly all of them, in a cheaper form.
     """
 
     sets: Mapping[str, Expression] = field(default_factory=dict)
     unsets: tuple[str, ...] = ()
     condition: Mapping[str, Any] = field(default_factory=dict)
+    narrow: Narrow | None = None
 
     @property
     def names(self) -> frozenset[str]:
         """The fields that it reads or changes."""
         return frozenset(self.sets) | frozenset(self.unsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Narrow:
+    """A fragment on the documents that have no field `absent`.
+
+    `value` is what the field is then set to. `operator` and `argument` are the same as an update operator (`"$rename"`),
+    and `name` is the field it is written for.
+    """
+
+    absent: str
+    value: Expression
+    operator: str
+    name: str
+    argument: Any
 
 
 class Operation(ABC):
@@ -99,7 +127,11 @@ class Operation(ABC):
         """The paths it reads, sets and removes."""
 
     def fragment(self) -> Fragment | None:
-        """The same as part of one `$set` and one `$unset`; None where it has no such form."""
+        """The same as part of one `$set`; None where it has no such form."""
+        return None
+
+    def move(self) -> Move | None:
+        """The same as data, where it only moves or adds a top-level field; None where it does more."""
         return None
 
     def restores(self, document: Expression) -> Expression:  # noqa: ARG002

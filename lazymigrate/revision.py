@@ -81,7 +81,8 @@ class Revision:
         else:
             check_operations(operations, version_field, self._label)
             self._step = in_order([operation.compile() for operation in operations])
-            self._back = reversed_step(operations)
+            reverses = self.reverses
+            self._back = None if reverses is None else in_order([reverse.compile() for reverse in reverses])
 
     @property
     def _label(self) -> str:
@@ -134,8 +135,15 @@ class Revision:
     @property
     def declared_back(self) -> bool:
         """Whether the way back is made of operations that all run inside MongoDB, too."""
-        reverses = [operation.reverse() for operation in self.operations]
-        return self.back_of_operations and all(reverse is not None and reverse.renders for reverse in reverses)
+        reverses = self.reverses
+        return self.back_of_operations and reverses is not None and all(reverse.renders for reverse in reverses)
+
+    @property
+    def reverses(self) -> tuple[Operation, ...] | None:
+        """The operations of the way back: each reversed, the last first; None where one has none."""
+        reverses = [operation.reverse() for operation in reversed(self.operations)]
+        known = tuple(reverse for reverse in reverses if reverse is not None)
+        return known if len(known) == len(reverses) else None
 
     @property
     def back(self) -> Step:
@@ -211,13 +219,6 @@ def in_order(steps: list[Step]) -> Step:
             step(document)
 
     return run
-
-
-def reversed_step(operations: tuple[Operation, ...]) -> Step | None:
-    """The way back of operations: each reversed, the last first; None where one has none."""
-    reverses = [operation.reverse() for operation in reversed(operations)]
-    steps = [reverse.compile() for reverse in reverses if reverse is not None]
-    return in_order(steps) if len(steps) == len(operations) else None
 
 
 def check_operations(operations: tuple[Operation, ...], version_field: str, label: str) -> None:

@@ -18,7 +18,7 @@ from lazymigrate.exceptions import (
 )
 from lazymigrate.model import ModelAdapter, belongs_to, mark
 from lazymigrate.operation import Operation
-from lazymigrate.rendering import safe_conditions, stages
+from lazymigrate.rendering import Update, safe_conditions, stages, updates
 from lazymigrate.revision import Function, Revision, check_function, field_names
 from lazymigrate.versions import at_version, parse_stamp
 
@@ -322,6 +322,16 @@ class Schema:
         conditions = safe_conditions(self._operations(from_version, to))
         stamped = at_version(self.version_field, from_version, self.base)
         return {"$and": [*stamped, *conditions]}
+
+    def updates(self, from_version: int, *, to: int | None = None) -> list[Update]:
+        """The filters and updates that upgrade stored documents of `from_version` inside MongoDB, for `update_many`.
+
+        Run in this order they upgrade exactly the documents that `safe_filter` matches, and as `pipeline` does; nearly
+        all of them by the first, in the cheapest form that is exact. Errors as `pipeline`.
+        """
+        operations = self._operations(from_version, to)
+        stamped = at_version(self.version_field, from_version, self.base)
+        return updates(operations, stamped, self.version_field, self._target(to))
 
     def _operations(self, from_version: int, to: int | None) -> list[Operation]:
         """The operations between two versions; what cannot be rendered is a `SchemaError`."""

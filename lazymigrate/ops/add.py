@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lazymigrate.operation import Effects, Expression, Fragment, Operation, Step
+from lazymigrate.operation import Effects, Expression, Fragment, Move, Narrow, Operation, Step
 from lazymigrate.ops.constants import constant, copier
 from lazymigrate.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
 
@@ -47,7 +47,13 @@ class Add(Operation):
         if "." in self.path:
             return None
         kept = {"$cond": [missing_("$$ROOT", (self.path,)), {"$literal": self.value}, f"${self.path}"]}
-        return Fragment(sets={self.path: kept})
+        narrow = Narrow(self.path, {"$literal": self.value}, "$set", self.path, self.value)
+        return Fragment(sets={self.path: kept}, narrow=narrow)
+
+    def move(self) -> Move | None:
+        if "." in self.path or isinstance(self.value, (dict, list)):  # each document needs a copy of its own
+            return None
+        return Move(None, self.path, self.value)
 
     def reverse(self) -> Operation:
         from lazymigrate.ops.remove import Remove

@@ -37,7 +37,7 @@ class Convert(Operation):
             value = document.get(name)
             if value is None:
                 return
-            kind = kind_of(value)
+            kind = "string" if type(value) is str else kind_of(value)
             if kind == to:
                 return
             if kind not in ways:

@@ -42,13 +42,14 @@ class Copy(Operation):
         source_holders, holders = tuple(source_parents), tuple(parents)
 
         def set_copy(document: dict[str, Any]) -> None:
-            origin = reach(document, source_holders, source_path)
+            origin = reach(document, source_holders, source_path) if source_holders else document
             if origin is None or source not in origin:
                 return
-            target = put(document, holders, path)
+            target = put(document, holders, path) if holders else document
             if name in target:
                 raise OperationError(f"the target {path!r} is already present beside {source_path!r}")
-            target[name] = copy_value(origin[source])
+            value = origin[source]
+            target[name] = value if isinstance(value, str) else copy_value(value)
 
         return set_copy
 

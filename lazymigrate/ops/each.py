@@ -29,7 +29,9 @@ class Each(Operation):
         holders = tuple(parents)
 
         def apply(document: dict[str, Any]) -> None:
-            holder = None if empty else reach(document, holders, path)
+            if empty:
+                return
+            holder = reach(document, holders, path) if holders else document
             if holder is None or (value := holder.get(name)) is None:
                 return
             if not isinstance(value, list):

@@ -192,9 +192,13 @@ def _number(text: str) -> Decimal:
 
 
 def string_to_whole(text: str) -> int:
-    if len(text) > 20 or "." in text:
+    try:
+        number = int(text) if len(text) <= 20 else None
+    except ValueError:
+        number = None
+    if number is None or str(number) != text:  # int() also reads " 12", "+1", "1_0" and "007"
         raise InexactError
-    return int(_number(text))
+    return number
 
 
 def string_to_double(text: str) -> float:

@@ -127,18 +127,18 @@ class Join(Operation):
             texts: list[str] = []
             present: list[tuple[dict[str, Any], str, Parts, str]] = []
             for path, parents, name in sources:
-                holder = reach(document, parents, path)
+                holder = reach(document, parents, path) if parents else document
                 if holder is None or name not in holder:
                     continue
                 value = holder[name]
-                if is_text(value):
+                if type(value) is str or is_text(value):
                     if value:
                         texts.append(value)
                 elif value is not None:
                     raise OperationError(f"the value at {path!r} is neither a string nor null, and cannot be joined")
                 present.append((holder, name, parents, path))
             if texts:
-                target = put(document, holders, into_path)
+                target = put(document, holders, into_path) if holders else document
                 if into in target and not in_place:
                     raise OperationError(f"the target {into_path!r} of a join is already present")
                 target[into] = with_.join(texts)

@@ -50,12 +50,12 @@ class Nest(Operation):
         def gather(document: dict[str, Any]) -> None:
             found: list[tuple[dict[str, Any], str, str]] = []
             for above, name, path in sources:
-                source = reach(document, above, path)
+                source = reach(document, above, path) if above else document
                 if source is not None and name in source:
                     found.append((source, name, path))
             if not found:
                 return
-            holder = put(document, holders, under)
+            holder = put(document, holders, under) if holders else document
             target = holder.get(home, {})
             if not isinstance(target, dict):
                 raise OperationError(f"the target {under!r} is already present, and is not a document")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.operation import Effects, Expression, Fragment, Operation, OperationError, Step
+from lazymigrate.operation import Effects, Expression, Fragment, Move, Narrow, Operation, OperationError, Step
 from lazymigrate.paths import (
     all_of,
     drop_,
@@ -58,10 +58,10 @@ class Rename(Operation):
                     raise OperationError(taken)
 
         def move_nested(document: dict[str, Any]) -> None:
-            source = reach(document, sources, old_path)
+            source = reach(document, sources, old_path) if sources else document
             if source is None or old not in source:
                 return
-            target = put(document, targets, new_path)
+            target = put(document, targets, new_path) if targets else document
             if new in target and on_conflict == "error":
                 raise OperationError(taken)
             value = source.pop(old)
@@ -70,7 +70,14 @@ class Rename(Operation):
             if prunes:
                 prune(document, sources)
 
-        return move_nested if sources or targets else move
+        def move_inside(document: dict[str, Any]) -> None:
+            holder = reach(document, sources, old_path)
+            if holder is not None:
+                move(holder)
+
+        if sources == targets:
+            return move_inside if sources else move
+        return move_nested
 
     def expression(self, document: Expression) -> Expression:
         old, new = split_path(self.old), split_path(self.new)
@@ -96,7 +103,11 @@ class Rename(Operation):
             return None
         moved = {"$cond": [missing_("$$ROOT", (self.old,)), f"${self.new}", f"${self.old}"]}
         only_one = {"$or": [{self.old: {"$exists": False}}, {self.new: {"$exists": False}}]}
-        return Fragment(sets={self.new: moved}, unsets=(self.old,), condition=only_one)
+        narrow = Narrow(self.new, f"${self.old}", "$rename", self.old, self.new)
+        return Fragment(sets={self.new: moved}, unsets=(self.old,), condition=only_one, narrow=narrow)
+
+    def move(self) -> Move | None:
+        return None if "." in self.old + self.new else Move(self.old, self.new)
 
     def reverse(self) -> Operation:
         return Rename(self.new, self.old, self.on_conflict, prunes=True)

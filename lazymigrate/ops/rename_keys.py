@@ -37,7 +37,7 @@ class RenameKeys(Operation):
         holders = tuple(parents)
 
         def apply(document: dict[str, Any]) -> None:
-            holder = reach(document, holders, path)
+            holder = reach(document, holders, path) if holders else document
             if holder is None or (values := holder.get(name)) is None:
                 return
             if not isinstance(values, dict):

@@ -69,9 +69,12 @@ class ReplaceValues(Operation):
         makers = {compared(old): copier(new) for old, new in self.pairs}
         other = None if self.otherwise is _NOTHING else copier(self.otherwise)
 
+        texts = {old: makers[compared(old)] for old, _ in self.pairs if type(old) is str}
+
         def replace(document: dict[str, Any]) -> None:
             if name in document:
-                make = makers.get(compared(document[name]), other)
+                value = document[name]
+                make = texts.get(value, other) if type(value) is str else makers.get(compared(value), other)
                 if make is not None:
                     document[name] = make()
 

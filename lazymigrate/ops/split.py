@@ -75,20 +75,22 @@ class Split(Operation):
 
     def compile(self) -> Step:
         path, on, count, prunes = self.path, self.on, len(self.into), self.prunes
+        most = count - 1
         *parents, name = split_path(path)
         holders = tuple(parents)
         targets = [(target, parts[:-1], parts[-1]) for target in self.into for parts in [split_path(target)]]
         in_place = path in self.into
 
         def spread(document: dict[str, Any]) -> None:
-            source = reach(document, holders, path)
+            source = reach(document, holders, path) if holders else document
             if source is None or name not in source:
                 return
             value = source[name]
             parts: list[str] | list[None]
-            if is_text(value):
-                parts = value.split(on, count - 1)
-                parts += [""] * (count - len(parts))
+            if type(value) is str or is_text(value):
+                parts = value.split(on, most)
+                if len(parts) < count:
+                    parts += [""] * (count - len(parts))
             elif value is None:
                 parts = [None] * count
             else:
@@ -96,7 +98,7 @@ class Split(Operation):
             if not in_place:
                 del source[name]
             for (target_path, target_parents, target), part in zip(targets, parts, strict=True):
-                holder = put(document, target_parents, target_path)
+                holder = put(document, target_parents, target_path) if target_parents else document
                 if target in holder and target_path != path:
                     raise OperationError(f"the target {target_path!r} is already present beside {path!r}")
                 holder[target] = part

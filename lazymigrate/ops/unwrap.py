@@ -26,7 +26,7 @@ class Unwrap(Operation):
         holders = tuple(parents)
 
         def take_first(document: dict[str, Any]) -> None:
-            holder = reach(document, holders, path)
+            holder = reach(document, holders, path) if holders else document
             if holder is not None and name in holder:
                 value = holder[name]
                 if isinstance(value, list):

@@ -26,7 +26,7 @@ class Wrap(Operation):
         holders = tuple(parents)
 
         def enclose(document: dict[str, Any]) -> None:
-            holder = reach(document, holders, path)
+            holder = reach(document, holders, path) if holders else document
             if holder is not None and name in holder:
                 value = holder[name]
                 if value is None:
