@@ -8,7 +8,6 @@ from typing import Any, NoReturn, TypeVar
 
 from lazymigrate.exceptions import IrreversibleError, SchemaError
 from lazymigrate.operation import Operation, Step
-from lazymigrate.paths import overlap
 from lazymigrate.restricted import (
     ABSENT,
     Function,
@@ -19,6 +18,7 @@ from lazymigrate.restricted import (
     refuse,
     restricted,
 )
+from lazymigrate.sequence import OperationSequence, checked
 
 __all__ = ["ABSENT", "Function", "Revision", "check_function", "field_names", "keep_identity"]
 
@@ -79,10 +79,10 @@ class Revision:
             self._step = self._guarded(function)
             self._back: Step | None = None
         else:
-            check_operations(operations, version_field, self._label)
-            self._step = in_order([operation.compile() for operation in operations])
+            never = {"_id": "the _id", version_field: "the version field"}
+            self._step = checked(operations, self._label, never).compile()
             reverses = self.reverses
-            self._back = None if reverses is None else in_order([reverse.compile() for reverse in reverses])
+            self._back = None if reverses is None else OperationSequence(reverses).compile()
 
     @property
     def _label(self) -> str:
@@ -207,62 +207,3 @@ class Revision:
     def refuse(self, function: object, returned: object) -> NoReturn:
         """The error for a function that returned something."""
         refuse(function, returned, self._label)
-
-
-def in_order(steps: list[Step]) -> Step:
-    """One closure that runs several."""
-    if len(steps) == 1:
-        return steps[0]
-
-    def run(document: dict[str, Any]) -> None:
-        for step in steps:
-            step(document)
-
-    return run
-
-
-def check_operations(operations: tuple[Operation, ...], version_field: str, label: str) -> None:
-    """`SchemaError` where an operation targets what it must not, or contradicts one before it."""
-    gone: dict[str, Operation] = {}
-    made: dict[str, Operation] = {}
-    for operation in operations:
-        if not isinstance(operation, Operation):
-            raise SchemaError(
-                f"{label}: {type(operation).__name__} is not an operation. Use those of lazymigrate.ops, or decorate "
-                "a function."
-            )
-        effects = operation.effects()
-        for path in effects.paths:
-            for forbidden, what in (("_id", "the _id"), (version_field, "the version field")):
-                if overlap(path, forbidden):
-                    raise SchemaError(f"{label}: '{operation}' targets {what}, which is not a revision's to change.")
-        for path in (*effects.reads, *effects.removes):
-            for earlier_path, earlier in gone.items():
-                if path == earlier_path or path.startswith(earlier_path + "."):
-                    raise SchemaError(
-                        f"{label}: '{operation}' needs {path!r}, which '{earlier}' has just taken away. Remove one of "
-                        "the two."
-                    )
-        for path in effects.removes:
-            for earlier_path, earlier in made.items():
-                if earlier_path == path or earlier_path.startswith(path + "."):
-                    raise SchemaError(
-                        f"{label}: '{operation}' takes away {earlier_path!r}, which '{earlier}' has just set. Say what "
-                        "is meant in one operation, or in two revisions."
-                    )
-        for path in effects.sets:
-            for earlier_path, earlier in made.items():
-                if path == earlier_path:
-                    raise SchemaError(
-                        f"{label}: both '{earlier}' and '{operation}' set {path!r}. Remove one of the two."
-                    )
-                if path.startswith(earlier_path + ".") or earlier_path.startswith(path + "."):
-                    raise SchemaError(
-                        f"{label}: '{earlier}' sets {earlier_path!r} and '{operation}' sets {path!r}, one inside the "
-                        "other. Set the whole in one operation."
-                    )
-        for path in effects.removes:
-            gone[path] = operation
-        for path in effects.sets:
-            made[path] = operation
-            gone.pop(path, None)

@@ -9,7 +9,7 @@ chain of operations is soon deeper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +92,13 @@ class OperationSequence(Operation):
         return any(operation.unbounded for operation in self.operations)
 
 
-def checked(operations: Sequence[Operation], label: str) -> OperationSequence:
-    """The operations of a declaration as one; `SchemaError` when there is none, or they cannot follow each other."""
+def checked(
+    operations: Sequence[Operation], label: str, forbidden: Mapping[str, str] | None = None
+) -> OperationSequence:
+    """The operations of a declaration as one; `SchemaError` when there is none, or they cannot follow each other.
+
+    `forbidden` are paths that none may touch, with what they are called.
+    """
     if not operations:
         raise SchemaError(f"{label} is given no operations. Name those that are to be applied, or leave it out.")
     gone: dict[str, Operation] = {}
@@ -105,6 +110,12 @@ def checked(operations: Sequence[Operation], label: str) -> OperationSequence:
                 "becomes one with ops.call."
             )
         effects = operation.effects()
+        for path in effects.paths:
+            for other, what in (forbidden or {}).items():
+                if overlap(path, other):
+                    raise SchemaError(
+                        f"{label}: '{operation}' targets {what}, which is not a revision's to change. Name another path."
+                    )
         for path in (*effects.reads, *effects.removes, *effects.computes):
             for earlier, culprit in gone.items():
                 if path == earlier or path.startswith(earlier + "."):
@@ -113,8 +124,8 @@ def checked(operations: Sequence[Operation], label: str) -> OperationSequence:
                         "the two."
                     )
         for earlier, culprit in made.items():
-            inside = [path for path in effects.removes if earlier == path or earlier.startswith(path + ".")]
-            for path in (*inside, *(path for path in effects.sets if overlap(path, earlier))):
+            taken = [path for path in effects.removes if earlier == path or earlier.startswith(path + ".")]
+            for path in (*taken, *(path for path in effects.sets if overlap(path, earlier))):
                 raise SchemaError(
                     f"{label}: '{operation}' changes {path!r}, and '{culprit}' has just set {earlier!r}. Say what is "
                     "meant in one operation, or in two revisions."
