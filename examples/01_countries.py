@@ -8,7 +8,11 @@ document is read at head, whatever release it came from. What is worth a look:
 - A value that a document has is kept: a capital of 2014 stays the capital of 2014. What the newer shape asks for and the
   document does not say (is it a member of the UN?) is looked up in the newest release, by `cca3`.
 - A country that is not there (Kosovo was `KOS` and became `UNK`) gets the values of `UNKNOWN`.
-- Four of the five revisions have a way back. The first has none: what it drops cannot be restored.
+- A change that an operation can say is one: 21 of the 33 steps of the revisions are declared. The others are calls of
+  functions among them, because they look something up, or make keys or text out of values. A sweep takes documents of
+  such a revision through the client. Revision 6 has no call: all of it can run inside MongoDB.
+- Four of the five revisions have a way back. In two it is that of their steps. Two remove or merge something, and are
+  given a function. The first has none: what it drops cannot be restored.
 
 Run it with `python examples/01_countries.py` on the excerpt beside it, or on full data with the name of a directory
 that holds `countries-1.4.0.json` … `countries-5.1.0.json`. It needs a MongoDB (see `lazymigrate.embedded`).
@@ -25,7 +29,7 @@ import pymongo
 from pydantic import BaseModel, ConfigDict, Field
 from pymongo.database import Database
 
-from lazymigrate import LazyCollection, Schema, embedded
+from lazymigrate import LazyCollection, Schema, embedded, ops
 from lazymigrate.fields import ObjectId
 
 Document = dict[str, Any]
@@ -37,6 +41,7 @@ EXCERPT = json.loads(Path(__file__).with_name("countries.json").read_text("utf-8
 NEWEST: dict[str, Document] = {}  # the newest release, by cca3: see `load`
 CURRENCIES: dict[str, Document] = EXCERPT["currencies"]  # name and symbol, by code
 LANGUAGES: dict[str, str] = EXCERPT["languages"]  # three-letter code, by English name
+REGIONAL_GROUPS = {cca3: group for group, members in EXCERPT["regionalGroups"].items() for cca3 in members}
 THREE_LETTERS = {"cy": "cym", "de": "deu", "es": "spa", "fr": "fra", "hr": "hrv", "it": "ita", "ja": "jpn", "nl": "nld"}
 NEIGHBOURS = {"Burma": "MMR", "The Gambia": "GMB"}
 
@@ -46,7 +51,6 @@ UNKNOWN: Document = {  # a country that the newest release does not have: the da
     "independent": None,
     "status": "",
     "unMember": None,
-    "unRegionalGroup": "",
     "translations": {},
     "latlng": [],
     "landlocked": None,
@@ -58,76 +62,144 @@ def looked_up(country: Document) -> Document:
     return NEWEST.get(country["cca3"], UNKNOWN)
 
 
+def from_newest(*fields: str) -> ops.Operation:
+    """New fields, with the values of the newest release; going back they are removed."""
+
+    def set_fields(country: Document) -> None:
+        newest = looked_up(country)
+        country.update({field: newest[field] for field in fields})
+
+    def remove_fields(country: Document) -> None:
+        for field in fields:
+            del country[field]
+
+    return ops.call(set_fields, touches=fields, reads={"cca3"}, back=remove_fields)
+
+
+def replace_whole(field: str, old: Any, new: Any) -> ops.Operation:
+    """As `replace_values`, which leaves lists and subdocuments to Python; this runs inside MongoDB, too."""
+
+    def replaced(country: Document) -> Any:
+        value = country.get(field)
+        return new if value == old else value
+
+    mongo = {"$cond": [{"$eq": [f"${field}", {"$literal": old}]}, {"$literal": new}, f"${field}"]}
+    return ops.compute(field, python=replaced, mongo=mongo)
+
+
+def keep(country: Document) -> None:
+    """The way back of what was only mended or found: it stays."""
+
+
 def named(common: str, newest: Document) -> Document:
     """A name with its official form: from the newest release where that has the same name, else the name itself."""
     return {"common": common, "official": newest["official"] if common in newest.values() else common}
 
 
-countries = Schema("countries")
+def key_languages(country: Document) -> None:
+    country["languages"] = {LANGUAGES.get(name, "und"): name for name in country["languages"]}
 
 
-@countries.revision(
-    2,
-    touches={"name", "nativeName", "language", "languageCodes", "languages", "translations", "relevance", "cioc"}
-    | {"tld", "currency", "callingCode", "altSpellings", "borders", "landlocked"},
-    reads={"cca3"},
-)
-def names_as_objects(country: Document) -> None:
-    """1.4.0 → 1.8.1: names are objects, keyed by languages of three letters. No way back to the relevance."""
+def make_names_objects(country: Document) -> None:
     newest = looked_up(country)
-    del country["relevance"], country["languageCodes"]
-    for name in ("tld", "currency", "callingCode", "altSpellings", "language"):
-        country[name] = [value for value in country[name] if value]  # 1.4.0 has [""] for none
-    country["borders"] = [NEIGHBOURS.get(border, border) for border in country["borders"]]
-    country["languages"] = {LANGUAGES.get(name, "und"): name for name in country.pop("language")}
-
     native = {code: dict(name) for code, name in newest["name"]["native"].items()}
     own = country.pop("nativeName")
     if own and not any(own in known.values() for known in native.values()):
         native[next(iter(country["languages"]), "und")] = {"common": own, "official": own}
     country["name"] = {**named(country["name"], newest["name"]), "native": native}
-
-    translations = {THREE_LETTERS.get(code, code): name for code, name in country["translations"].items()}
     known = newest["translations"]
-    country["translations"] = {code: named(name, known.get(code, {})) for code, name in translations.items()}
-    country["cioc"], country["landlocked"] = newest["cioc"], newest["landlocked"]
+    country["translations"] = {code: named(name, known.get(code, {})) for code, name in country["translations"].items()}
 
 
-@countries.revision(
-    3, touches={"capital", "independent", "status", "flag", "latlng", "translations"}, reads={"cca2", "cca3"}
-)
-def capitals(country: Document) -> None:
-    """1.8.1 → 2.1.0: a country can have several capitals; independence, ISO status and flag are new."""
-    newest = looked_up(country)
-    country["capital"] = [country["capital"]]
-    country["independent"], country["status"] = newest["independent"], newest["status"]
+def mend_lists(country: Document) -> None:
+    country["altSpellings"] = [spelling for spelling in country["altSpellings"] if spelling]
+    country["borders"] = [NEIGHBOURS.get(border, border) for border in country["borders"]]
+
+
+def draw_flag(country: Document) -> None:
     country["flag"] = "".join(chr(ord(letter) - ord("A") + 0x1F1E6) for letter in country["cca2"])
-    country["latlng"] = country["latlng"] or list(newest["latlng"])
-    if "svk" in country["translations"]:  # the country; its language is slk
-        country["translations"]["slk"] = country["translations"].pop("svk")
 
 
-@capitals.downgrade
-def one_capital(country: Document) -> None:
-    """The first capital stays, and the others are lost."""
-    del country["independent"], country["status"], country["flag"]
-    country["capital"] = next(iter(country["capital"]), "")
-    if "slk" in country["translations"]:
-        country["translations"]["svk"] = country["translations"].pop("slk")
+def remove_flag(country: Document) -> None:
+    del country["flag"]
 
 
-@countries.revision(4, touches={"currency", "currencies", "callingCode", "idd", "translations"})
-def currencies(country: Document) -> None:
-    """2.1.0 → 3.0.0: currencies have names and symbols; calling codes are split after the first digit."""
-    codes, calls = country.pop("currency"), country.pop("callingCode")
+def find_position(country: Document) -> None:
+    country["latlng"] = country["latlng"] or list(looked_up(country)["latlng"])
+
+
+def name_currencies(country: Document) -> None:
+    codes = country["currencies"]
     country["currencies"] = {code: dict(CURRENCIES.get(code, {"name": code, "symbol": ""})) for code in codes}
+
+
+def split_calling_codes(country: Document) -> None:
+    calls = country["idd"]["suffixes"]
     zones = {call[0] for call in calls}
     root = zones.pop() if len(zones) == 1 else ""
     country["idd"] = {"root": root and f"+{root}", "suffixes": [call.removeprefix(root) for call in calls]}
-    country["translations"].pop("common", None)  # a stray string in two documents of 2.1.0
 
 
-@currencies.downgrade
+def complete_demonyms(country: Document) -> None:
+    newest, demonyms = looked_up(country)["demonyms"], country["demonyms"]
+    if not demonyms["eng"]["m"]:
+        demonyms["eng"] = dict(newest["eng"])
+    demonyms["fra"] = dict(newest["fra"])
+
+
+def remove_french(country: Document) -> None:
+    del country["demonyms"]["fra"]
+
+
+def mend_suffixes(country: Document) -> None:
+    country["idd"]["suffixes"] = [suffix.rstrip("X") for suffix in country["idd"]["suffixes"]]
+
+
+countries = Schema("countries")
+
+# 1.4.0 → 1.8.1: names are objects, keyed by languages of three letters. No way back to the relevance.
+countries.revision(
+    2,
+    ops.remove("relevance"),
+    ops.remove("languageCodes"),
+    ops.replace_values("tld", [([""], [])]),
+    ops.replace_values("currency", [([""], [])]),
+    ops.replace_values("callingCode", [([""], [])]),
+    ops.replace_values("language", [([""], [])]),
+    ops.rename("language", "languages"),
+    ops.call(key_languages, touches={"languages"}),
+    ops.rename_keys("translations", THREE_LETTERS),
+    ops.call(make_names_objects, touches={"name", "nativeName", "translations"}, reads={"cca3", "languages"}),
+    ops.call(mend_lists, touches={"altSpellings", "borders"}),
+    from_newest("cioc", "landlocked"),
+    name="names_as_objects",
+)
+
+# 1.8.1 → 2.1.0: a country can have several capitals, or none; independence, ISO status and flag are new.
+countries.revision(
+    3,
+    ops.replace_values("capital", {"": None}),
+    ops.wrap("capital"),  # null becomes []; going back the first capital stays, and the others are lost
+    ops.rename_keys("translations", {"svk": "slk"}),  # the country, and its language
+    from_newest("independent", "status"),
+    ops.call(draw_flag, touches={"flag"}, reads={"cca2"}, back=remove_flag),
+    ops.call(find_position, touches={"latlng"}, reads={"cca3"}, back=keep),
+    name="capitals",
+)
+
+# 2.1.0 → 3.0.0: currencies have names and symbols; calling codes are split after the first digit.
+currencies = countries.revision(
+    4,
+    ops.rename("currency", "currencies"),
+    ops.call(name_currencies, touches={"currencies"}),
+    ops.rename("callingCode", "idd.suffixes"),
+    ops.call(split_calling_codes, touches={"idd"}),
+    ops.remove("translations.common"),  # a stray string in two documents of 2.1.0
+    name="currencies",
+)
+
+
+@currencies.downgrade  # what is removed has no way back of its own, so the revision is given one
 def currency_codes(country: Document) -> None:
     idd = country.pop("idd")
     country["currency"] = list(country.pop("currencies"))
@@ -135,31 +207,27 @@ def currency_codes(country: Document) -> None:
     country["callingCode"] = [call for call in calls if call]
 
 
-@countries.revision(5, touches={"demonym", "demonyms", "unMember", "currencies", "idd"}, reads={"cca3"})
-def demonyms(country: Document) -> None:
-    """3.0.0 → 4.1.1: demonyms by language and gender; membership in the UN is new."""
-    newest, demonym = looked_up(country), country.pop("demonym")
-    english = {"f": demonym, "m": demonym} if demonym else newest["demonyms"]["eng"]
-    country["demonyms"] = {"eng": dict(english), "fra": dict(newest["demonyms"]["fra"])}
-    country["unMember"] = newest["unMember"]
-    country["currencies"] = country["currencies"] or {}  # 3.0.0 has [] for none …
-    country["idd"]["suffixes"] = [suffix.rstrip("X") for suffix in country["idd"]["suffixes"]]  # … and "6XX" for "6"
+# 3.0.0 → 4.1.1: demonyms by language and gender; membership in the UN is new. Going back, the English one for a man stays.
+countries.revision(
+    5,
+    ops.copy("demonym", "demonyms.eng.f"),
+    ops.rename("demonym", "demonyms.eng.m"),
+    ops.call(complete_demonyms, touches={"demonyms"}, reads={"cca3"}, back=remove_french),
+    ops.replace_values("currencies", [([], {})]),  # 3.0.0 has [] for none …
+    ops.call(mend_suffixes, touches={"idd"}, back=keep),  # … and "6XX" for "6"
+    from_newest("unMember"),
+    name="demonyms",
+)
 
-
-@demonyms.downgrade
-def one_demonym(country: Document) -> None:
-    """The English demonym for a man stays, and the others are lost."""
-    country["demonym"] = country.pop("demonyms")["eng"]["m"]
-    del country["unMember"]
-
-
-@countries.revision(6, touches={"unRegionalGroup", "capital", "idd"}, reads={"cca3"})
-def regional_group(country: Document) -> None:
-    """4.1.1 → 5.1.0: the UN's regional group is new; no capital is [], where 4.1.1 has [""]."""
-    country["unRegionalGroup"] = looked_up(country)["unRegionalGroup"]
-    country["capital"] = [capital for capital in country["capital"] if capital]
-    if country["idd"] == {"root": "", "suffixes": [""]}:
-        country["idd"]["suffixes"] = []
+# 4.1.1 → 5.1.0: the UN's regional group is new; none is [], where 4.1.1 has [""]. All of it can run inside MongoDB.
+regional_group = countries.revision(
+    6,
+    ops.copy("cca3", "unRegionalGroup"),
+    ops.replace_values("unRegionalGroup", REGIONAL_GROUPS, otherwise=""),
+    replace_whole("capital", [""], []),
+    replace_whole("idd", {"root": "", "suffixes": [""]}, {"root": "", "suffixes": []}),
+    name="regional_group",
+)
 
 
 @regional_group.downgrade
@@ -246,7 +314,22 @@ def store(database: Database[Document], releases: list[list[Document]]) -> None:
         database["countries"].insert_many([country | stamp for country in release])
 
 
+def steps() -> str:
+    """How much of each revision is declared, and what follows from it."""
+    every = [operation.renders for revision in countries.revisions for operation in revision.operations]
+    lines = [f"Steps:  {sum(every)} of {len(every)} are declared, the others call a function"]
+    for revision in countries.revisions:
+        declared = sum(operation.renders for operation in revision.operations)
+        forth = "can run inside MongoDB" if revision.declared else "runs in Python"
+        way = "back step by step" if revision.back_of_operations else "back by a function"
+        back = way if revision.reversible else "no way back"
+        title = f"version {revision.version} ({revision.name}):"
+        lines.append(f"  {title:30} {declared} of {len(revision.operations):2}, {forth}, {back}")
+    return "\n".join(lines)
+
+
 def show(database: Database[Document], releases: list[list[Document]]) -> None:
+    print(f"{steps()}\n")
     world = LazyCollection(database["countries"], Country)
     coverage = world.coverage()
     print(f"Before: {coverage}")

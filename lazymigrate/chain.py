@@ -71,7 +71,8 @@ def compile_chain(
     declared: list[tuple[int, Operation]] | None = []
     for revision in ordered:
         of_operations = revision.function is None if upwards else revision.back_of_operations
-        own = None if revision.function is not None and not of_operations else revision.fields
+        known = upwards or revision.function is not None or of_operations  # else the way back is anybody's function
+        own = revision.fields if known else None
         fields = None if own is None or fields is None else fields | own
         # An operation that looks at the whole document must not see the stamp either.
         if declared is None or not of_operations or any(operation.unbounded for operation in revision.operations):

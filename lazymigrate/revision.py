@@ -94,6 +94,12 @@ class Revision:
         return self.function is None and all(operation.renders for operation in self.operations)
 
     @property
+    def obstacle(self) -> str:
+        """What keeps it from running inside MongoDB."""
+        calls = [str(operation) for operation in self.operations if not operation.renders]
+        return f"has '{calls[0]}' among its operations" if calls else "is a plain function"
+
+    @property
     def reversible(self) -> bool:
         """Whether it has a way back."""
         return self._back is not None

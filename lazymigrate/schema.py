@@ -343,7 +343,7 @@ class Schema:
             if source < revision.version <= target and not revision.empty:
                 if not revision.declared:
                     raise SchemaError(
-                        f"{self.name}: revision {revision.version} {revision.name!r} is a plain function, which cannot "
+                        f"{self.name}: revision {revision.version} {revision.name!r} {revision.obstacle}, which cannot "
                         "run inside MongoDB. Declare it with operations, or upgrade through the client."
                     )
                 operations += revision.operations

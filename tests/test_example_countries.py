@@ -18,12 +18,13 @@ from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
+import bson
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from lazymigrate import IrreversibleError, LazyCollection, ModelError
+from lazymigrate import IrreversibleError, LazyCollection, ModelError, SchemaError
 
 Document = dict[str, Any]
 
@@ -33,6 +34,7 @@ FULL_IS_THERE = FULL.is_dir()
 
 COUNTS = {None: [15, 12, 14, 14, 14, 14], FULL: [251, 248, 250, 250, 250, 250]}
 SOURCES = [None, FULL] if FULL_IS_THERE else [None]
+STEPS = {2: (8, 12), 3: (3, 6), 4: (3, 5), 5: (3, 6), 6: (4, 4)}  # by version: declared, of all
 CARRIED = ("cca2", "ccn3", "cca3", "region", "subregion", "area")
 
 
@@ -93,7 +95,7 @@ def facts(country: Document) -> Document:
         **{field: country[field] for field in CARRIED},
         "name": name if isinstance(name, str) else name["common"],
         "capital": [value for value in ([capital] if isinstance(capital, str) else capital) if value],
-        "currencies": [code for code in country.get("currencies", country.get("currency")) if code],
+        "currencies": [code for code in country["currencies" if "currencies" in country else "currency"] if code],
         "calls": [call for call in (idd["root"] + suffix.rstrip("X") for suffix in idd["suffixes"]) if call.strip("+")],
         "languages": [language for language in languages if language],
         "demonym": demonym,
@@ -121,6 +123,9 @@ def test_the_script_runs_and_prints_its_numbers(case: Case, mongo_uri: str):
     for version, count in enumerate(case.counts, start=1):
         release = case.example.RELEASES[version - 1]
         assert f"version {version} (release {release}): {count} documents" in lines
+    assert "Steps: 21 of 33 are declared, the others call a function" in lines
+    for version, (declared, steps) in STEPS.items():
+        assert any(line.startswith(f"version {version} (") and f": {declared} of {steps}, " in line for line in lines)
     assert f"Read: {total} of {total} arrived with exactly the fields of release 5.1.0" in lines
     assert f"{total} of {total} are a valid Country" in lines
     assert any(line.startswith("Sweep:") and f"{total - at_head} upgraded" in line for line in lines)
@@ -142,7 +147,7 @@ def test_every_document_arrives_as_a_model_that_dumps_to_what_arrived(case: Case
     arrived = {
         document["_id"]: document for document in LazyCollection(database["countries"], case.schema).find().to_list()
     }
-    models = LazyCollection(database["countries"], case.example.Country).find().to_list()
+    models: list[Any] = LazyCollection(database["countries"], case.example.Country).find().to_list()
     assert len(models) == sum(case.counts)
     for model in models:
         assert case.schema.dump(model) == arrived[model.id]
@@ -269,6 +274,57 @@ def test_an_upgraded_document_shares_nothing_with_what_was_looked_up(case: Case)
         assert case.schema.upgrade(stored) == again, (version, country["cca3"])
 
 
+def test_the_declared_steps_are_as_many_as_the_example_says(case: Case):
+    found = {
+        revision.version: (sum(step.renders for step in revision.operations), len(revision.operations))
+        for revision in case.schema.revisions
+    }
+    assert found == STEPS
+    assert [sum(column) for column in zip(*found.values(), strict=True)] == [21, 33]
+    assert "21 of the 33 steps" in (case.example.__doc__ or "")
+    readme = SCRIPT.with_name("README.md").read_text("utf-8")
+    for version, (declared, steps) in STEPS.items():
+        release = case.example.RELEASES[version - 1]
+        assert re.search(rf"^\| {version} \| {release} \|.*\| {declared} of {steps} \|", readme, re.MULTILINE)
+
+
+def test_what_is_no_call_is_declared(case: Case):
+    steps = [step for revision in case.schema.revisions for step in revision.operations]
+    assert [str(step).startswith("call ") for step in steps] == [not step.renders for step in steps]
+    assert all(revision.function is None for revision in case.schema.revisions)
+
+
+def test_only_the_last_revision_runs_inside_mongodb(case: Case):
+    assert [revision.version for revision in case.schema.revisions if revision.declared] == [6]
+    for version in (1, 2, 3, 4):
+        with pytest.raises(SchemaError):
+            case.schema.pipeline(version)
+
+
+def test_the_last_revision_gives_the_same_bytes_inside_mongodb(case: Case, database: Database[Document]):
+    countries = database["countries"]
+    older = list(countries.find({"schema_version": 5}))
+    assert len(older) == case.counts[4]
+    pipeline = [{"$match": {"$and": [{"schema_version": 5}, case.schema.safe_filter(5)]}}, *case.schema.pipeline(5)]
+    upgraded = {country["_id"]: country for country in countries.aggregate(pipeline)}
+    assert len(upgraded) == len(older)  # no document is left to Python
+    for country in older:
+        assert bson.encode(upgraded[country["_id"]]) == bson.encode(case.schema.upgrade(country)), country["cca3"]
+    changed = {country["cca3"] for country in older if country["capital"] == [""]}
+    assert {"ATA", "HMD", "UMI"} <= changed
+    assert [upgraded[country["_id"]]["capital"] for country in older if country["cca3"] in changed] == [[]] * len(
+        changed
+    )
+
+
+def test_the_table_of_regional_groups_is_that_of_the_newest_release(case: Case):
+    groups = {cca3: country["unRegionalGroup"] for cca3, country in case.newest.items()}
+    table = case.example.REGIONAL_GROUPS
+    assert {cca3: table.get(cca3, "") for cca3 in groups} == groups
+    if case.source:
+        assert table.keys() <= groups.keys()
+
+
 def mended(target: int, country: Document) -> Document:
     """A document of version `target - 1` without the slips of its release that revision `target` mends for good."""
     country = deepcopy(country)
@@ -277,7 +333,6 @@ def mended(target: int, country: Document) -> Document:
     elif target == 4:
         country["translations"].pop("common", None)
     elif target == 5:
-        country["currencies"] = country["currencies"] or {}
         country["idd"]["suffixes"] = [suffix.rstrip("X") for suffix in country["idd"]["suffixes"]]
     elif not country["idd"]["root"]:
         country["idd"]["suffixes"] = []
@@ -306,6 +361,29 @@ def test_down_to_a_poorer_shape_and_up_again_gives_a_document_that_fits(case: Ca
         again = case.schema.load({**older, "_id": ObjectId()})
         assert list(again.currencies) == list(country["currencies"])
         assert again.capital == (country["capital"] if target == 3 else country["capital"][:1])
+
+
+def test_where_every_step_has_a_way_back_the_revision_needs_no_function_for_it(case: Case):
+    by_steps = [revision.version for revision in case.schema.revisions if revision.back_of_operations]
+    reversible = [revision.version for revision in case.schema.revisions if revision.reversible]
+    assert (reversible, by_steps) == ([3, 4, 5, 6], [2, 3, 5])
+    for revision in case.schema.revisions:
+        assert all(step.reverse() for step in revision.operations) == (revision.version in (3, 5))
+
+
+def test_the_declared_ways_back_restore_what_the_release_says(case: Case):
+    nothing = case.one(2, "HMD")
+    assert nothing["capital"] == ""
+    assert case.schema.upgrade(nothing, to=3)["capital"] == []
+    assert case.schema.downgrade(case.schema.upgrade(nothing), to=2)["capital"] == ""
+    back = case.schema.downgrade(case.one(6, "ZAF"), to=2)
+    assert back["capital"] == "Pretoria"
+    assert back["demonym"] == "South African"
+    assert "svk" in case.schema.downgrade(case.one(3, "ZAF"), to=2)["translations"]
+    older = case.one(4, "HMD")
+    assert older["currencies"] == []
+    assert case.schema.upgrade(older, to=5)["currencies"] == {}
+    assert case.schema.downgrade(case.schema.upgrade(older), to=4)["currencies"] == []
 
 
 def test_the_first_revision_has_no_way_back(case: Case):

@@ -455,3 +455,43 @@ def test_an_invalid_version_is_refused_by_the_pure_functions() -> None:
     for call in (users().upgrade, users().version_of):
         with pytest.raises(InvalidVersionError):
             call({"_id": 1, "schema_version": "2"})
+
+
+def test_a_chain_depends_on_the_fields_that_its_revisions_name() -> None:
+    schema = Schema("people")
+
+    @schema.revision(2, touches={"a"}, reads={"b"})
+    def touch(document: dict[str, Any]) -> None:
+        document["a"] = document.get("b")
+
+    @touch.downgrade
+    def untouch(document: dict[str, Any]) -> None:
+        document.pop("a", None)
+
+    renamed = schema.revision(3, ops.rename("c.d", "e"))
+    schema.revision(4, ops.add("f", 1))
+    assert renamed.reversible
+    assert [schema.chain(*way).fields for way in ((1, 2), (2, 3), (1, 4), (2, 1), (3, 2), (4, 1))] == [
+        {"a", "b"},
+        {"c", "e"},
+        {"a", "b", "c", "e", "f"},
+        {"a", "b"},
+        {"c", "e"},
+        {"a", "b", "c", "e", "f"},
+    ]
+
+
+def test_a_way_back_that_is_a_function_may_use_any_field_and_so_may_a_function_without_touches() -> None:
+    schema = Schema("people")
+
+    @schema.revision(2)
+    def anything(document: dict[str, Any]) -> None:
+        document["x"] = 1
+
+    removed = schema.revision(3, ops.remove("a"))
+
+    @removed.downgrade
+    def guess(document: dict[str, Any]) -> None:
+        document["a"] = document.get("b")
+
+    assert [schema.chain(*way).fields for way in ((2, 3), (3, 2), (1, 2), (1, 3))] == [{"a"}, None, None, None]
