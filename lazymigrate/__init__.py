@@ -4,7 +4,8 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
-from lazymigrate.collection import AsyncLazyCollection, LazyCollection
+from lazymigrate.async_collection import AsyncLazyCollection
+from lazymigrate.collection import LazyCollection
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import (
     AheadError,

@@ -1,96 +1,38 @@
-"""The two faces of a collection: `LazyCollection` for pymongo, `AsyncLazyCollection` for its async API and Motor.
+"""The face of a pymongo collection; `async_collection` is the same with `await`.
 
-They differ in `await` only: what a method does is a procedure or a plain function, written once.
+What a method does is a procedure or a plain function, written once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
-from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from lazymigrate.commands import Batches, Count, Find, Procedure
+from lazymigrate.binding import Binding, Filter, Update, as_filter, ask, with_session, with_sort
+from lazymigrate.commands import Count, EstimatedCount
 from lazymigrate.coverage import Coverage
-from lazymigrate.cursor import AsyncLazyCursor, LazyCursor, Sort
-from lazymigrate.drivers.choice import asynchronous_driver, synchronous_driver
-from lazymigrate.exceptions import SchemaError
-from lazymigrate.model import belongs_to
+from lazymigrate.cursor import LazyCursor, Sort
+from lazymigrate.drivers.bulk import understood
+from lazymigrate.drivers.choice import synchronous_driver
 from lazymigrate.policy import Policy
-from lazymigrate.procedures import reads, writes
+from lazymigrate.procedures import updates, writes
 from lazymigrate.procedures.coverage import coverage
 from lazymigrate.procedures.sweep import sweep
+from lazymigrate.procedures.verify import verify
 from lazymigrate.schema import Schema
-from lazymigrate.scope import Scope, tolerant
 from lazymigrate.sweeping import ProgressListener, SweepReport
+from lazymigrate.verification import VerifyReport
 
-__all__ = ["AsyncLazyCollection", "LazyCollection"]
+__all__ = ["LazyCollection"]
 
 T = TypeVar("T")
-M = TypeVar("M")
-Filter = Mapping[str, Any]
 Document = dict[str, Any]
 
 
-class _Bound(Generic[T]):
-    """A driver's collection with a schema, a policy and, where there is one, a model."""
-
-    def __init__(self, collection: Any, shape: type[T] | Schema, policy: Policy | None = None) -> None:
-        if isinstance(shape, Schema):
-            schema, adapter = shape, None
-        else:
-            schema, adapter = schema_of(shape), schema_of(shape).adapter
-        if policy is not None and not isinstance(policy, Policy):
-            raise TypeError(f"policy is a Policy, not a {type(policy).__name__}.")
-        self._raw = collection
-        self._scope = Scope(
-            schema=schema,
-            adapter=adapter,
-            policy=policy or Policy(),
-            name=collection.name,
-            codec=tolerant(collection.codec_options),
-        )
-
-    def __repr__(self) -> str:
-        shape = self._scope.adapter.model.__qualname__ if self._scope.adapter else "dict"
-        return f"<{type(self).__name__} {self._scope.name!r} of {shape}, head {self._scope.schema.head}>"
-
-    @property
-    def raw(self) -> Any:
-        """The driver's own collection, untouched: what it reads is as stored, what it writes is not upgraded."""
-        return self._raw
-
-    @property
-    def schema(self) -> Schema:
-        """The schema that documents are upgraded with."""
-        return self._scope.schema
-
-    @property
-    def policy(self) -> Policy:
-        """What this collection does with documents that are outdated, unreadable or ahead."""
-        return self._scope.policy
-
-    def _stores(self, session: Any, *, on_primary: bool) -> bool:
-        """Whether a read may write back: not from secondaries, and not inside the caller's transaction."""
-        return (
-            self._scope.policy.write_back
-            and on_primary
-            and "write_back" not in self._scope.said
-            and not (session is not None and session.in_transaction)
-        )
-
-    def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
-        refuse_reshaping(options)
-        return Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
-
-    def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
-        refuse_reshaping(options)
-        find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
-        return reads.find_one(self._scope, find, session_of(options), stores=stores)
-
-
-class LazyCollection(_Bound[T]):
+class LazyCollection(Binding[T]):
     """A pymongo collection whose documents arrive at head, whatever version they are stored at.
 
     `shape` is a model (methods give its instances) or a `Schema` (they give dicts). Methods carry pymongo's names,
@@ -165,8 +107,8 @@ class LazyCollection(_Bound[T]):
         self,
         filter: Filter,
         replacement: T | Filter,
+        upsert: bool = False,  # noqa: FBT001, FBT002 (as pymongo's)
         *,
-        upsert: bool = False,
         session: Any = None,
         **options: Any,
     ) -> UpdateResult:
@@ -189,6 +131,98 @@ class LazyCollection(_Bound[T]):
         """
         self._driver.run(writes.save(self._scope, model, expect, with_session({}, session)))
 
+    def update_one(
+        self,
+        filter: Filter,
+        update: Update,
+        upsert: bool = False,  # noqa: FBT001, FBT002 (as pymongo's)
+        *,
+        session: Any = None,
+        **options: Any,
+    ) -> UpdateResult:
+        """Update one match by operators or a pipeline; an outdated one is brought to head first: never a hybrid.
+
+        Where several match and no `sort` says which is meant, one at head is taken first. What an upsert inserts is
+        stamped. `AheadError` when only documents ahead match, `UpgradeError` when the match cannot be upgraded; nothing
+        is updated then. `ValueError` when the update names the version field.
+        """
+        options = with_session(options, session)
+        return self._driver.run(updates.update_one(self._scope, filter, update, upsert=upsert, options=options))
+
+    def update_many(
+        self,
+        filter: Filter,
+        update: Update,
+        upsert: bool = False,  # noqa: FBT001, FBT002 (as pymongo's)
+        *,
+        session: Any = None,
+        **options: Any,
+    ) -> UpdateResult:
+        """Update all matches; those that are outdated are brought to head first, a page at a time.
+
+        `AheadError` before anything is written when one is ahead; `UpgradeError` when one cannot be upgraded: others may
+        be at head by then, and none is updated.
+        """
+        options = with_session(options, session)
+        return self._driver.run(updates.update_many(self._scope, filter, update, upsert=upsert, options=options))
+
+    def find_one_and_update(
+        self,
+        filter: Filter,
+        update: Update,
+        *,
+        sort: Sort | None = None,
+        upsert: bool = False,
+        return_document: bool = False,
+        session: Any = None,
+        **options: Any,
+    ) -> T | None:
+        """Update one match as `update_one` does, and give it as it was before (or after) the update: at head in either case."""
+        options = with_session(with_sort(options, sort), session)
+        procedure = updates.find_one_and_update(
+            self._scope, filter, update, upsert=upsert, after=return_document, options=options
+        )
+        return cast("T | None", self._driver.run(procedure))
+
+    def find_one_and_replace(
+        self,
+        filter: Filter,
+        replacement: T | Filter,
+        *,
+        sort: Sort | None = None,
+        upsert: bool = False,
+        return_document: bool = False,
+        session: Any = None,
+        **options: Any,
+    ) -> T | None:
+        """Replace one match by a document at head (as `insert_one` stores it), and give it as it was before, or after.
+
+        What it was before is given at head, too; one that cannot be upgraded is not replaced, and raises why.
+        """
+        options = with_session(with_sort(options, sort), session)
+        procedure = updates.find_one_and_replace(
+            self._scope, filter, replacement, upsert=upsert, after=return_document, options=options
+        )
+        return cast("T | None", self._driver.run(procedure))
+
+    def find_one_and_delete(
+        self, filter: Filter, *, sort: Sort | None = None, session: Any = None, **options: Any
+    ) -> T | None:
+        """Delete one match and give it, at head; one that cannot be upgraded is not deleted, and raises why."""
+        options = with_session(with_sort(options, sort), session)
+        return cast("T | None", self._driver.run(updates.find_one_and_delete(self._scope, filter, options)))
+
+    def bulk_write(
+        self, requests: Iterable[Any], *, ordered: bool = True, session: Any = None, **options: Any
+    ) -> BulkWriteResult:
+        """Send pymongo's `InsertOne`, `UpdateOne`, … in one go, each as the method of its name would.
+
+        `AheadError` before anything is written when one of them matches a document ahead. All outdated documents that an
+        update matches are at head before the first is sent.
+        """
+        options = with_session({"ordered": ordered, **options}, session)
+        return self._driver.run(updates.bulk_write(self._scope, understood(requests), options))
+
     def delete_one(self, filter: Filter, *, session: Any = None, **options: Any) -> DeleteResult:
         """Delete the first match, outdated or not. A document ahead is never deleted: `AheadError` when there is no other."""
         return self._driver.run(writes.delete_one(self._scope, filter, with_session(options, session)))
@@ -200,6 +234,14 @@ class LazyCollection(_Bound[T]):
     def count_documents(self, filter: Filter, *, session: Any = None, **options: Any) -> int:
         """How many documents match, whatever their version."""
         return self._driver.run(ask(Count(filter, with_session(options, session))))
+
+    def estimated_document_count(self, **options: Any) -> int:
+        """How many documents there are, by the collection's metadata."""
+        return self._driver.run(ask(EstimatedCount(options)))
+
+    def with_options(self, *, policy: Policy | None = None, **options: Any) -> LazyCollection[T]:
+        """The same collection with another policy, or with pymongo's other options (`read_preference=`, …)."""
+        return cast("LazyCollection[T]", LazyCollection(*self._again(policy, options)))
 
     def coverage(self) -> Coverage:
         """How many documents are at each version: counted on the server in one scan."""
@@ -214,146 +256,10 @@ class LazyCollection(_Bound[T]):
         """
         return self._driver.run(sweep(self._scope, batch_size=batch_size, limit=limit, progress=progress))
 
+    def verify(self, *, sample: int = 1000) -> VerifyReport:
+        """What the upgrade makes of stored outdated documents, in Python and inside MongoDB: nothing is written.
 
-class AsyncLazyCollection(_Bound[T]):
-    """An asynchronous collection, pymongo's or Motor's, whose documents arrive at head.
-
-    The same as `LazyCollection`, method by method; everything that may talk to the server is awaited.
-    """
-
-    @overload
-    def __init__(
-        self: AsyncLazyCollection[Document], collection: Any, shape: Schema, policy: Policy | None = None
-    ) -> None: ...
-
-    @overload
-    def __init__(self, collection: Any, shape: type[T], policy: Policy | None = None) -> None: ...
-
-    def __init__(self, collection: Any, shape: Any, policy: Policy | None = None) -> None:
-        self._driver = asynchronous_driver(collection)
-        super().__init__(collection, shape, policy)
-
-    async def find_one(
-        self, filter: Any = None, *, sort: Sort | None = None, skip: int = 0, session: Any = None, **options: Any
-    ) -> T | None:
-        """The first match at head, or None; see `LazyCollection.find_one`."""
-        options = with_session(options, session)
-        if self._scope.policy.on_error != "raise":
-            async with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=1, **options) as cursor:
-                async for found in cursor:
-                    return found
-            return None
-        stores = self._stores(session, on_primary=self._driver.on_primary)
-        return cast("T | None", await self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
-
-    def find(
-        self,
-        filter: Filter | None = None,
-        *,
-        sort: Sort | None = None,
-        skip: int = 0,
-        limit: int = 0,
-        batch_size: int = 0,
-        session: Any = None,
-        **options: Any,
-    ) -> AsyncLazyCursor[T]:
-        """A cursor over the matches, at head; see `LazyCollection.find`."""
-        command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
-        stores = partial(self._stores, session, on_primary=self._driver.on_primary)
-        return AsyncLazyCursor(self._scope, self._driver, command, stores=stores)
-
-    async def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
-        """Insert a model or a dict, stored at head; see `LazyCollection.insert_one`."""
-        return await self._driver.run(writes.insert_one(self._scope, document, with_session(options, session)))
-
-    async def insert_many(
-        self, documents: Iterable[T | Filter], *, ordered: bool = True, session: Any = None, **options: Any
-    ) -> InsertManyResult:
-        """Insert models or dicts, stored at head; see `LazyCollection.insert_many`."""
-        options = with_session({"ordered": ordered, **options}, session)
-        return await self._driver.run(writes.insert_many(self._scope, documents, options))
-
-    async def replace_one(
-        self,
-        filter: Filter,
-        replacement: T | Filter,
-        *,
-        upsert: bool = False,
-        session: Any = None,
-        **options: Any,
-    ) -> UpdateResult:
-        """Replace the first match by a document stored at head; see `LazyCollection.replace_one`."""
-        options = with_session(options, session)
-        return await self._driver.run(
-            writes.replace_one(self._scope, filter, replacement, upsert=upsert, options=options)
-        )
-
-    async def save(self, model: T, *, expect: Literal["unchanged"] | None = None, session: Any = None) -> None:
-        """Store what was changed in a model since it was loaded or saved; see `LazyCollection.save`."""
-        await self._driver.run(writes.save(self._scope, model, expect, with_session({}, session)))
-
-    async def delete_one(self, filter: Filter, *, session: Any = None, **options: Any) -> DeleteResult:
-        """Delete the first match that is not ahead; see `LazyCollection.delete_one`."""
-        return await self._driver.run(writes.delete_one(self._scope, filter, with_session(options, session)))
-
-    async def delete_many(self, filter: Filter, *, session: Any = None, **options: Any) -> DeleteResult:
-        """Delete all matches, or none when one is ahead; see `LazyCollection.delete_many`."""
-        return await self._driver.run(writes.delete_many(self._scope, filter, with_session(options, session)))
-
-    async def count_documents(self, filter: Filter, *, session: Any = None, **options: Any) -> int:
-        """How many documents match, whatever their version."""
-        return await self._driver.run(ask(Count(filter, with_session(options, session))))
-
-    async def coverage(self) -> Coverage:
-        """How many documents are at each version; see `LazyCollection.coverage`."""
-        return await self._driver.run(coverage(self._scope))
-
-    async def sweep(
-        self, *, batch_size: int | None = None, limit: int | None = None, progress: ProgressListener | None = None
-    ) -> SweepReport:
-        """Upgrade what reads did not reach; see `LazyCollection.sweep`."""
-        return await self._driver.run(sweep(self._scope, batch_size=batch_size, limit=limit, progress=progress))
-
-
-def schema_of(shape: Any) -> Schema:
-    """The schema that a model belongs to; `SchemaError` for anything else."""
-    schema = belongs_to(shape)
-    if not isinstance(schema, Schema):
-        raise SchemaError(
-            f"{getattr(shape, '__qualname__', type(shape).__name__)} is not the model of a schema. Decorate it with "
-            "@schema.model (a subclass does not inherit its parent's), or give the Schema itself for plain dicts."
-        )
-    return schema
-
-
-def as_filter(filter: Any) -> Filter:
-    """A filter out of what `find_one` is given."""
-    if filter is None:
-        return {}
-    return filter if isinstance(filter, Mapping) else {"_id": filter}
-
-
-def refuse_reshaping(options: Mapping[str, Any]) -> None:
-    """Options that make the server send something else than whole documents cannot be upgraded."""
-    for name in ("projection", "return_key", "show_record_id"):
-        if name in options:
-            raise TypeError(f"{name}= is not supported here: an upgrade needs whole documents. Use .raw for it.")
-
-
-def as_sort(sort: Any) -> Any:
-    """A sort as pymongo takes it; a single key may be given by its name."""
-    return [(sort, 1)] if isinstance(sort, str) else sort
-
-
-def with_session(options: dict[str, Any], session: Any) -> dict[str, Any]:
-    return options if session is None else {**options, "session": session}
-
-
-def session_of(options: dict[str, Any]) -> dict[str, Any]:
-    return {"session": options["session"]} if "session" in options else {}
-
-
-def ask(command: Count) -> Procedure[int]:
-    """A procedure of one command."""
-    count: int = yield command
-    return count
+        Up to `sample` documents of each version, drawn at random, are upgraded both ways and compared byte for byte,
+        validated by the schema's model, and brought back where every revision declares that this restores them.
+        """
+        return self._driver.run(verify(self._scope, sample=sample))

@@ -14,15 +14,20 @@ from typing import Any, TypeVar
 from lazymigrate.change import CompareAndSet
 
 __all__ = [
+    "Aggregate",
     "Attempt",
     "Batches",
+    "BulkWrite",
     "Command",
     "CompareAndSetMany",
     "Count",
     "DeleteMany",
     "DeleteOne",
+    "Distinct",
+    "EstimatedCount",
     "Failure",
     "Find",
+    "FindOneAnd",
     "InsertMany",
     "InsertOne",
     "ListInQuarantine",
@@ -31,6 +36,8 @@ __all__ = [
     "ReplaceOne",
     "StampCounts",
     "Stored",
+    "UpdateMany",
+    "UpdateOne",
 ]
 
 Options = Mapping[str, Any]
@@ -59,6 +66,15 @@ class Batches:
     limit: int = 0
     batch_size: int = 0
     options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Aggregate:
+    """→ `list[bytes]`: what an aggregation that writes nothing gives, raw. `primary`: as in `Find`."""
+
+    pipeline: Sequence[Mapping[str, Any]]
+    options: Options = field(default_factory=dict)
+    primary: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -105,6 +121,49 @@ class ReplaceOne:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UpdateOne:
+    """→ `UpdateResult`. `update` is a mapping of operators or a pipeline."""
+
+    filter: Mapping[str, Any]
+    update: Any
+    upsert: bool = False
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class UpdateMany:
+    """→ `UpdateResult`. `update` is a mapping of operators or a pipeline."""
+
+    filter: Mapping[str, Any]
+    update: Any
+    upsert: bool = False
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FindOneAnd:
+    """→ `dict | None`: the document that was changed, before or after it was, decoded; `change` says how."""
+
+    change: UpdateOne | ReplaceOne | DeleteOne
+    after: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BulkWrite:
+    """→ `BulkWriteResult`: writes in one go, in their order unless the options say otherwise."""
+
+    writes: Sequence[InsertOne | UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EstimatedCount:
+    """→ `int`: how many documents there are, by the collection's metadata."""
+
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DeleteOne:
     """→ `DeleteResult`."""
 
@@ -127,6 +186,15 @@ class Count:
     filter: Mapping[str, Any]
     options: Options = field(default_factory=dict)
     primary: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Distinct:
+    """→ `list`: the distinct values of a key among the matching documents, decoded."""
+
+    key: str
+    filter: Mapping[str, Any]
+    options: Options = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -168,13 +236,20 @@ class Failure:
 
 Command = (
     Find
+    | Aggregate
     | CompareAndSetMany
     | InsertOne
     | InsertMany
     | ReplaceOne
+    | UpdateOne
+    | UpdateMany
+    | FindOneAnd
+    | BulkWrite
+    | EstimatedCount
     | DeleteOne
     | DeleteMany
     | Count
+    | Distinct
     | StampCounts
     | ListInQuarantine
     | QuarantineCount

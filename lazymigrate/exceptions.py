@@ -20,6 +20,7 @@ __all__ = [
     "IrreversibleError",
     "LazyMigrateError",
     "ModelError",
+    "PartialDocumentError",
     "RetiredVersionError",
     "SchemaError",
     "UpgradeError",
@@ -105,6 +106,10 @@ class ModelError(DocumentError):
     ) -> None:
         super().__init__(message, collection=collection, document_id=document_id, version=version)
         self.errors = errors
+
+
+class PartialDocumentError(DocumentError):
+    """A document that was read with a projection was to be written; nothing was stored."""
 
 
 class ConflictError(DocumentError):

@@ -20,7 +20,7 @@ from typing import Any
 
 from bson import Decimal128
 
-__all__ = ["ahead_filter", "at_version", "not_ahead", "outdated_filter", "parse_stamp"]
+__all__ = ["ahead_filter", "among", "at_version", "not_ahead", "outdated_filter", "parse_stamp"]
 
 HIGHEST = 2**63 - 1  # what a BSON long can hold
 
@@ -60,6 +60,14 @@ def outdated_filter(version_field: str, oldest: int, below: int, base: int) -> d
     if oldest <= base < below:
         versions.insert(0, None)
     return {"$and": [{version_field: {"$in": versions}}, {"$nor": [{version_field: {"$type": "array"}}]}]}
+
+
+def among(filter: Mapping[str, Any], version_field: str, oldest: int, below: int, base: int) -> dict[str, Any]:
+    """The documents that match `filter` and whose version is from `oldest` to less than `below`."""
+    versions = outdated_filter(version_field, oldest, below, base)["$and"]
+    if below == oldest + 1 > base + 1:  # `$in` with one value is an equality, which an upsert would store first of all
+        versions = [{version_field: {"$gte": oldest, "$lte": oldest}}, versions[1]]
+    return {**filter, "$and": [*filter.get("$and", ()), *versions]}
 
 
 def ahead_filter(version_field: str, head: int) -> dict[str, Any]:

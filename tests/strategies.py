@@ -7,6 +7,8 @@ from datetime import datetime
 from bson import Decimal128, Int64, ObjectId
 from hypothesis import strategies as st
 
+from lazymigrate.testing import strategies as public
+
 __all__ = ["documents", "paths", "values"]
 
 names = st.sampled_from(["a", "b", "c", "d"])
@@ -19,11 +21,7 @@ scalars = st.one_of(
     st.sampled_from(["", "$a", "$$ROOT", "text", "1"]),
     st.sampled_from([Int64(1), Decimal128("1.0"), datetime(2020, 1, 1), b"x", ObjectId("0" * 24)]),
 )
-values = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names | odd_names, inner, max_size=3),
-    max_leaves=6,
-)
+values = public.values(scalars, names | odd_names)
 subdocuments = st.dictionaries(names, st.dictionaries(names, scalars, max_size=3) | scalars, max_size=4)
 documents = st.dictionaries(names | odd_names, subdocuments | subdocuments | values, max_size=5)
-paths = st.lists(names, min_size=1, max_size=3).map(".".join)
+paths = public.paths()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lazymigrate.cli.demo import demo
+from lazymigrate.cli.verify import verify
 
 __all__ = ["group", "main"]
 
@@ -16,6 +17,7 @@ def group() -> None:
 
 
 group.add_command(demo)
+group.add_command(verify)
 
 
 def main() -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import pymongo
 from bson.errors import BSONError
 from bson.son import SON
-from pymongo import UpdateOne
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
 from pymongo.read_preferences import ReadPreference
@@ -20,15 +20,20 @@ from pymongo.write_concern import WriteConcern
 
 from lazymigrate.change import CompareAndSet, statement
 from lazymigrate.commands import (
+    Aggregate,
     Attempt,
     Batches,
+    BulkWrite,
     Command,
     CompareAndSetMany,
     Count,
     DeleteMany,
     DeleteOne,
+    Distinct,
+    EstimatedCount,
     Failure,
     Find,
+    FindOneAnd,
     InsertMany,
     InsertOne,
     ListInQuarantine,
@@ -36,7 +41,10 @@ from lazymigrate.commands import (
     ReplaceOne,
     StampCounts,
     Stored,
+    UpdateMany,
+    UpdateOne,
 )
+from lazymigrate.drivers.bulk import request
 from lazymigrate.elements import split
 
 __all__ = ["REFUSALS", "Call", "call", "failure", "find_arguments", "targets"]
@@ -83,8 +91,8 @@ def unchanged(result: Any) -> Any:
 class Call:
     """One method of a driver's collection.
 
-    `gives` says how the result comes: a `"value"`, a cursor of raw `"batches"` (from find), or the documents of a
-    cursor that `"aggregate"` gives. `recover` makes a result out of an error, or raises it again.
+    `gives` says how the result comes: a `"value"`, a cursor of raw `"batches"` (from find), or the documents or raw
+    batches of a cursor that `"aggregate"` gives. `recover` makes a result out of an error, or raises it again.
     """
 
     method: str
@@ -96,7 +104,7 @@ class Call:
     recover: Callable[[PyMongoError], Any] | None = None
 
 
-def targets(collection: Any) -> dict[str, Any]:
+def targets(collection: Any, reading: Any) -> dict[str, Any]:
     """The collections that calls go to, by name.
 
     A compare-and-set needs to hear whether it won, and what is decided by what is stored is asked of the primary,
@@ -106,6 +114,7 @@ def targets(collection: Any) -> dict[str, Any]:
     database = collection.database
     return {
         "documents": collection,
+        "reading": reading,
         "guarded": collection.with_options(write_concern=concern, read_preference=ReadPreference.PRIMARY),
         "quarantine": database.get_collection(QUARANTINE, codec_options=collection.codec_options),
     }
@@ -119,6 +128,11 @@ def call(command: Command) -> Call:
             return Call(
                 "find_raw_batches", (command.filter,), keywords, gives="batches", on=asked(command), receive=joined
             )
+        case Aggregate(pipeline, options):
+            arguments = ([*pipeline],)
+            return Call(
+                "aggregate_raw_batches", arguments, options, gives="aggregate", on=asked(command), receive=joined
+            )
         case CompareAndSetMany(commands, options):
             return compare_and_set(commands, options)
         case InsertOne(document, options):
@@ -127,12 +141,24 @@ def call(command: Command) -> Call:
             return Call("insert_many", (documents,), options)
         case ReplaceOne(filter, replacement, upsert, options):
             return Call("replace_one", (filter, replacement), {"upsert": upsert, **options})
+        case UpdateOne(filter, update, upsert, options):
+            return Call("update_one", (filter, update), {"upsert": upsert, **options})
+        case UpdateMany(filter, update, upsert, options):
+            return Call("update_many", (filter, update), {"upsert": upsert, **options})
+        case FindOneAnd(change, after):
+            return find_one_and(change, after=after)
+        case BulkWrite(writes, options):
+            return Call("bulk_write", ([request(write) for write in writes],), options)
+        case EstimatedCount(options):
+            return Call("estimated_document_count", (), options)
         case DeleteOne(filter, options):
             return Call("delete_one", (filter,), options)
         case DeleteMany(filter, options):
             return Call("delete_many", (filter,), options)
         case Count(filter, options):
             return Call("count_documents", (filter,), options, on=asked(command))
+        case Distinct(key, filter, options):
+            return Call("distinct", (key, filter), options, on="reading")
         case StampCounts(version_field):
             return Call("aggregate", (stamp_counts(version_field),), gives="aggregate", receive=stamps)
         case ListInQuarantine(collection, entries):
@@ -143,7 +169,7 @@ def call(command: Command) -> Call:
             raise TypeError("an Attempt is carried out by the driver")
 
 
-def asked(command: Find | Count) -> str:
+def asked(command: Find | Aggregate | Count) -> str:
     return "guarded" if command.primary else "documents"
 
 
@@ -164,6 +190,18 @@ REFUSALS = (PyMongoError, BSONError, OverflowError, ValueError)  # of a server, 
 
 def joined(batches: list[bytes]) -> list[bytes]:
     return split(b"".join(batches))
+
+
+def find_one_and(change: UpdateOne | ReplaceOne | DeleteOne, *, after: bool) -> Call:
+    match change:
+        case DeleteOne(filter, options):
+            return Call("find_one_and_delete", (filter,), options, on="reading")
+        case UpdateOne(filter, changed, upsert, options):
+            method = "find_one_and_update"
+        case ReplaceOne(filter, changed, upsert, options):
+            method = "find_one_and_replace"
+    keywords = {"upsert": upsert, "return_document": after, **options}
+    return Call(method, (filter, changed), keywords, on="reading")
 
 
 def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
@@ -187,9 +225,9 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
     )
 
 
-def update(command: CompareAndSet) -> UpdateOne:
+def update(command: CompareAndSet) -> pymongo.UpdateOne:
     spelled = statement(command)
-    return UpdateOne(spelled.filter, spelled.pipeline, collation=SIMPLE)
+    return pymongo.UpdateOne(spelled.filter, spelled.pipeline, collation=SIMPLE)
 
 
 def modified(result: Any) -> Stored:
@@ -231,10 +269,10 @@ def stamps(groups: list[dict[str, Any]]) -> list[tuple[str, Any, int]]:
     return [(group["_id"]["kind"], group["_id"]["stamp"], group["count"]) for group in groups]
 
 
-def listed(collection: str, entries: Any) -> list[UpdateOne]:
+def listed(collection: str, entries: Any) -> list[pymongo.UpdateOne]:
     now = datetime.now(UTC)
     return [
-        UpdateOne(
+        pymongo.UpdateOne(
             {"_id": SON([("collection", collection), ("document_id", entry["document_id"])])},
             {
                 "$set": {name: value for name, value in entry.items() if name != "document_id"},

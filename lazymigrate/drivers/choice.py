@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from bson.raw_bson import RawBSONDocument
@@ -29,6 +29,10 @@ class SynchronousDriver(Protocol):
 
     def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]: ...
 
+    def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any: ...
+
+    def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any: ...
+
 
 class AsynchronousDriver(Protocol):
     """What `AsyncLazyCollection` needs of a driver."""
@@ -38,6 +42,10 @@ class AsynchronousDriver(Protocol):
     async def run(self, procedure: Procedure[R]) -> R: ...
 
     def batches(self, command: Batches) -> AsyncIterator[list[dict[str, Any]]]: ...
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any: ...
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any: ...
 
 
 def synchronous_driver(collection: Any) -> SynchronousDriver:

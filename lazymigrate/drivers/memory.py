@@ -7,7 +7,8 @@ answered wrongly. It is no stand-in for MongoDB: that is what the conformance su
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from struct import Struct
 from typing import Any, TypeVar
 
@@ -18,14 +19,19 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 
 from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
 from lazymigrate.commands import (
+    Aggregate,
     Attempt,
     Batches,
+    BulkWrite,
     Command,
     CompareAndSetMany,
     Count,
     DeleteMany,
     DeleteOne,
+    Distinct,
+    EstimatedCount,
     Find,
+    FindOneAnd,
     InsertMany,
     InsertOne,
     ListInQuarantine,
@@ -34,9 +40,12 @@ from lazymigrate.commands import (
     ReplaceOne,
     StampCounts,
     Stored,
+    UpdateMany,
+    UpdateOne,
 )
 from lazymigrate.drivers.calls import REFUSALS, failure
 from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
+from lazymigrate.drivers.updating import updated
 from lazymigrate.elements import elements, only
 from lazymigrate.versions import parse_stamp
 
@@ -99,6 +108,14 @@ class MemoryDriver:
         for start in range(0, len(found), size):
             yield [bson.decode(raw, CODEC) for raw in found[start : start + size]]
 
+    def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Refused: pipelines are the server's."""
+        raise unknown("aggregation pipelines")
+
+    def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Refused: it has no oplog."""
+        raise unknown("change streams")
+
     def carry_out(self, command: Command) -> Any:
         """Carry one command out."""
         stored = self.collection.stored
@@ -110,6 +127,8 @@ class MemoryDriver:
                     return failure(error)
             case Find():
                 return self.find(command)
+            case Aggregate():
+                raise unknown("aggregation pipelines")
             case CompareAndSetMany(commands):
                 return Stored(sum(map(self.compare_and_set, commands)))
             case InsertOne(document):
@@ -124,12 +143,24 @@ class MemoryDriver:
                 return InsertManyResult([document["_id"] for document in documents], True)
             case ReplaceOne():
                 return self.replace(command)
+            case UpdateOne():
+                return self.update(command, limit=1)
+            case UpdateMany():
+                return self.update(command, limit=0)
+            case FindOneAnd():
+                return self.find_one_and(command)
+            case BulkWrite():
+                raise unknown("bulk writes")
+            case EstimatedCount():
+                return len(stored)
             case DeleteOne(filter):
                 found = self.find(Find(filter, limit=1))
             case DeleteMany(filter):
                 found = self.find(Find(filter))
             case Count(filter):
                 return len(self.find(Find(filter)))
+            case Distinct():
+                raise unknown("distinct")
             case StampCounts(version_field):
                 return self.stamps(version_field)
             case ListInQuarantine(_, entries):
@@ -174,6 +205,33 @@ class MemoryDriver:
         document = {**given, **command.replacement}
         self.insert(document)
         return UpdateResult({"n": 1, "nModified": 0, "upserted": document["_id"]}, True)
+
+    def update(self, command: UpdateOne | UpdateMany, *, limit: int) -> UpdateResult:
+        found = self.find(Find(command.filter, limit=limit, options=command.options))
+        modified = 0
+        for raw in found:
+            self.collection.put(updated(bson.decode(raw, CODEC), command.update))
+            modified += self.collection.stored[only(raw, ("_id",))] != raw
+        if found or not command.upsert:
+            return UpdateResult({"n": len(found), "nModified": modified}, True)
+        given = {
+            name: value for name, value in command.filter.items() if not isinstance(value, Mapping) and name[:1] != "$"
+        }
+        document = {"_id": bson.ObjectId(), **updated(given, command.update, inserted=True)}
+        self.insert(document)
+        return UpdateResult({"n": 1, "nModified": 0, "upserted": document["_id"]}, True)
+
+    def find_one_and(self, command: FindOneAnd) -> dict[str, Any] | None:
+        change = command.change
+        options = {name: value for name, value in change.options.items() if name != "sort"}
+        found = self.find(Find(change.filter, change.options.get("sort"), limit=1, options=options))
+        before: dict[str, Any] | None = bson.decode(found[0], CODEC) if found else None
+        target = change.filter if before is None else {"_id": before["_id"]}
+        result = self.carry_out(replace(change, filter=target, options=options))
+        if not command.after:
+            return before
+        identity = getattr(result, "upserted_id", None) if before is None else before["_id"]
+        return next((document for document in self.collection.documents() if document["_id"] == identity), None)
 
     def compare_and_set(self, command: CompareAndSet) -> int:
         raw = self.collection.stored.get(command.identity)
@@ -253,3 +311,11 @@ class AsyncMemoryDriver:
         """The documents of a query, a batch at a time."""
         for batch in self._driver.batches(command):
             yield batch
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
+        """Refused: pipelines are the server's."""
+        return self._driver.aggregate(pipeline, options)
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any:
+        """Refused: it has no oplog."""
+        return self._driver.watch(pipeline, options)

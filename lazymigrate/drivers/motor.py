@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lazymigrate.drivers.calls import Call
@@ -17,6 +18,14 @@ class MotorDriver(AsyncDriver):
         """What a call gives: a cursor comes without `await`, anything else is awaited."""
         called = getattr(self._targets[spelled.on], spelled.method)(*spelled.arguments, **spelled.keywords)
         return await called if spelled.gives == "value" else [item async for item in called]
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
+        """Motor's own cursor over what a pipeline gives; Motor asks the server when it is first iterated."""
+        return self._reading.aggregate(pipeline, **options)
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any:
+        """Motor's own change stream, opened: by itself, Motor would open it at the first event that is asked for."""
+        return await self._reading.watch(pipeline, **options).__aenter__()
 
     def retrieved(self, cursor: Any) -> int:
         """How many documents the server has sent so far, which Motor itself does not tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pymongo.collection import Collection
@@ -21,7 +21,7 @@ class PymongoDriver:
     """Carries commands out on a `pymongo.collection.Collection`."""
 
     def __init__(self, collection: Collection[Any], reading: Collection[Any]) -> None:
-        self._targets = targets(collection)
+        self._targets = targets(collection, reading)
         self._reading = reading
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 
@@ -68,3 +68,11 @@ class PymongoDriver:
                 documents.insert(0, first)
                 yield documents
                 del documents, first
+
+    def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
+        """The driver's own cursor over what a pipeline gives."""
+        return self._reading.aggregate(pipeline, **options)
+
+    def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any:
+        """The driver's own change stream, opened: it has every change that is made from now on."""
+        return self._reading.watch(pipeline, **options)

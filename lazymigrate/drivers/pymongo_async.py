@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
@@ -20,7 +20,7 @@ class AsyncDriver:
     """Carries commands out on a `pymongo.asynchronous.collection.AsyncCollection`."""
 
     def __init__(self, collection: Any, reading: Any) -> None:
-        self._targets = targets(collection)
+        self._targets = targets(collection, reading)
         self._reading = reading
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 
@@ -76,6 +76,14 @@ class AsyncDriver:
                 del documents, first
         finally:
             await cursor.close()
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:
+        """The driver's own cursor over what a pipeline gives."""
+        return await self._reading.aggregate(pipeline, **options)
+
+    async def watch(self, pipeline: Sequence[Mapping[str, Any]] | None, options: Mapping[str, Any]) -> Any:
+        """The driver's own change stream, opened: it has every change that is made from now on."""
+        return await self._reading.watch(pipeline, **options)
 
     def retrieved(self, cursor: Any) -> int:
         """How many documents the server has sent so far."""

@@ -133,10 +133,7 @@ def new(scope: Scope, given: Any) -> dict[str, Any]:
     document = at_head(scope, given)
     if "_id" not in document:
         document = {"_id": ObjectId(), **document}
-    try:
-        bson.encode(document, codec_options=scope.codec)
-    except UNSTORABLE as error:
-        raise unstorable(scope, given, document, error) from None
+    storable(scope, given, document)
     if isinstance(given, dict):
         given.setdefault("_id", document["_id"])
     elif scope.adapter is not None and isinstance(given, scope.adapter.model):
@@ -155,6 +152,15 @@ def in_transaction(options: Mapping[str, Any]) -> bool:
     """Whether what is written now may yet be undone."""
     session = options.get("session")
     return session is not None and bool(session.in_transaction)
+
+
+def storable(scope: Scope, given: Any, document: dict[str, Any]) -> dict[str, Any]:
+    """The document; refused here if BSON cannot hold it."""
+    try:
+        bson.encode(document, codec_options=scope.codec)
+    except UNSTORABLE as error:
+        raise unstorable(scope, given, document, error) from None
+    return document
 
 
 def unstorable(scope: Scope, given: Any, document: dict[str, Any], error: Exception) -> Exception:
@@ -201,10 +207,7 @@ def replace_one(
     raises = scope.policy.on_ahead == "raise"
     if upsert and raises:
         yield from refuse_ahead(scope, filter, options)
-    try:
-        bson.encode(document, codec_options=scope.codec)
-    except UNSTORABLE as error:
-        raise unstorable(scope, replacement, document, error) from None
+    storable(scope, replacement, document)
     result: UpdateResult = yield ReplaceOne(allowed, document, upsert=upsert, options=options)
     if result.acknowledged and not in_transaction(options) and (result.matched_count or result.upserted_id is not None):
         identity = document.get("_id", result.upserted_id)

@@ -1,0 +1,131 @@
+"""What the two faces of a collection share: a schema, a policy and a model beside a driver's collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
+from lazymigrate.exceptions import SchemaError
+from lazymigrate.model import belongs_to
+from lazymigrate.policy import Policy
+from lazymigrate.procedures import reads
+from lazymigrate.schema import Schema
+from lazymigrate.scope import Scope, tolerant
+
+__all__ = ["Binding", "Filter", "Update", "as_filter", "ask", "with_session", "with_sort"]
+
+T = TypeVar("T")
+Filter = Mapping[str, Any]
+Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+class Binding(Generic[T]):
+    """A driver's collection with a schema, a policy and, where there is one, a model."""
+
+    def __init__(self, collection: Any, shape: type[T] | Schema, policy: Policy | None = None) -> None:
+        if isinstance(shape, Schema):
+            schema, adapter = shape, None
+        else:
+            schema, adapter = schema_of(shape), schema_of(shape).adapter
+        if policy is not None and not isinstance(policy, Policy):
+            raise TypeError(f"policy is a Policy, not a {type(policy).__name__}.")
+        self._raw = collection
+        self._scope = Scope(
+            schema=schema,
+            adapter=adapter,
+            policy=policy or Policy(),
+            name=collection.name,
+            codec=tolerant(collection.codec_options),
+        )
+
+    def __repr__(self) -> str:
+        shape = self._scope.adapter.model.__qualname__ if self._scope.adapter else "dict"
+        return f"<{type(self).__name__} {self._scope.name!r} of {shape}, head {self._scope.schema.head}>"
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own collection, untouched: what it reads is as stored, what it writes is not upgraded."""
+        return self._raw
+
+    @property
+    def schema(self) -> Schema:
+        """The schema that documents are upgraded with."""
+        return self._scope.schema
+
+    @property
+    def policy(self) -> Policy:
+        """What this collection does with documents that are outdated, unreadable or ahead."""
+        return self._scope.policy
+
+    def _stores(self, session: Any, *, on_primary: bool) -> bool:
+        """Whether a read may write back: not from secondaries, and not inside the caller's transaction."""
+        return (
+            self._scope.policy.write_back
+            and on_primary
+            and "write_back" not in self._scope.said
+            and not (session is not None and session.in_transaction)
+        )
+
+    def _again(self, policy: Policy | None, options: dict[str, Any]) -> tuple[Any, Any, Policy]:
+        """The arguments for the same collection with other options."""
+        raw = self._raw.with_options(**options) if options else self._raw
+        adapter = self._scope.adapter
+        return raw, self._scope.schema if adapter is None else adapter.model, policy or self._scope.policy
+
+    def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
+        refuse_reshaping(options)
+        return Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
+
+    def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
+        refuse_reshaping(options)
+        find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
+        return reads.find_one(self._scope, find, session_of(options), stores=stores)
+
+
+def schema_of(shape: Any) -> Schema:
+    """The schema that a model belongs to; `SchemaError` for anything else."""
+    schema = belongs_to(shape)
+    if not isinstance(schema, Schema):
+        raise SchemaError(
+            f"{getattr(shape, '__qualname__', type(shape).__name__)} is not the model of a schema. Decorate it with "
+            "@schema.model (a subclass does not inherit its parent's), or give the Schema itself for plain dicts."
+        )
+    return schema
+
+
+def as_filter(filter: Any) -> Filter:
+    """A filter out of what `find_one` is given."""
+    if filter is None:
+        return {}
+    return filter if isinstance(filter, Mapping) else {"_id": filter}
+
+
+def refuse_reshaping(options: Mapping[str, Any]) -> None:
+    """Options that make the server send something else than whole documents cannot be upgraded."""
+    for name in ("projection", "return_key", "show_record_id"):
+        if name in options:
+            raise TypeError(f"{name}= is not supported here: an upgrade needs whole documents. Use .raw for it.")
+
+
+def as_sort(sort: Any) -> Any:
+    """A sort as pymongo takes it; a single key may be given by its name."""
+    return [(sort, 1)] if isinstance(sort, str) else sort
+
+
+def with_session(options: dict[str, Any], session: Any) -> dict[str, Any]:
+    return options if session is None else {**options, "session": session}
+
+
+def session_of(options: dict[str, Any]) -> dict[str, Any]:
+    return {"session": options["session"]} if "session" in options else {}
+
+
+def with_sort(options: dict[str, Any], sort: Any) -> dict[str, Any]:
+    return options if sort is None else {**options, "sort": as_sort(sort)}
+
+
+def ask(command: Count | EstimatedCount) -> Procedure[int]:
+    """A procedure of one command."""
+    count: int = yield command
+    return count

@@ -1,0 +1,231 @@
+"""Where a command finds the application's schemas and its database.
+
+- The application: `--app`, `LAZYMIGRATE_APP`, or `app` in `[tool.lazymigrate]` of `pyproject.toml`, in this order:
+  `"module"` or `"module:name"`, a module (all its schemas), a schema, a model, a list of these, or a function that
+  returns one of these.
+- The server: `--uri`, `LAZYMIGRATE_MONGODB_URI`, or `MONGODB_URI`. It is never read from a file, and never shown.
+- The database: `--database`, or the one that the URI names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar
+
+import click
+from pymongo import MongoClient
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidName,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+)
+
+from lazymigrate.collection import LazyCollection
+from lazymigrate.exceptions import LazyMigrateError
+from lazymigrate.model import belongs_to
+from lazymigrate.schema import Schema
+
+__all__ = ["app_options", "connected", "find_schemas", "open_collections", "redacted"]
+
+C = TypeVar("C", bound=Callable[..., Any])
+SERVER_SECONDS = 5
+WAYS = "Name it with --app module:name, LAZYMIGRATE_APP, or [tool.lazymigrate] app = 'module:name' in pyproject.toml."
+
+
+def app_options(command: C) -> C:
+    """The options of a command that works on the application's collections, in the order in which help lists them."""
+    options = (
+        click.option("--app", envvar="LAZYMIGRATE_APP", metavar="MODULE[:NAME]", help="Where the schemas are."),
+        click.option(
+            "--uri",
+            envvar=["LAZYMIGRATE_MONGODB_URI", "MONGODB_URI"],
+            metavar="URI",
+            help="The server; rather set MONGODB_URI: others can see a command line.",
+        ),
+        click.option("--database", metavar="NAME", help="The database; by default the one that the URI names."),
+        click.option("--collection", metavar="NAME", help="The collection, if it is not named like its one schema."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_collections(
+    app: str | None, uri: str | None, database: str | None, collection: str | None
+) -> Generator[list[LazyCollection[dict[str, Any]]]]:
+    """The application's collections, as dicts; what goes wrong meanwhile is an error that a person can act on."""
+    schemas = find_schemas(app)
+    if collection is not None and len(schemas) > 1:
+        names = ", ".join(schema.name for schema in schemas)
+        raise click.UsageError(
+            f"--collection is for one schema, and there are {len(schemas)}: {names}. Name one in --app."
+        )
+    with connected(uri, database) as opened:
+        yield [LazyCollection(opened[collection or schema.name], schema) for schema in schemas]
+
+
+def find_schemas(app: str | None) -> list[Schema]:
+    """The schemas of the application; a `UsageError` says how to name it when there are none."""
+    reference = app or configured()
+    if not reference:
+        raise click.UsageError(f"Which application? {WAYS}")
+    module_name, _, path = reference.partition(":")
+    if os.getcwd() not in sys.path:  # noqa: PTH109 (sys.path holds strings)
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    module = imported(module_name, reference)
+    value: Any = module
+    for name in path.split(".") if path else ():
+        value = getattr(value, name, None)
+        if value is None:
+            raise click.UsageError(f"{module_name} has no {path!r} (from {reference!r}). {WAYS}")
+    found = list(dict.fromkeys(schemas_in(value, reference)))
+    if not found:
+        raise click.UsageError(f"{reference!r} holds no schema. {WAYS}")
+    return found
+
+
+def configured() -> str | None:
+    """What `pyproject.toml` of the current directory says."""
+    file = Path("pyproject.toml")
+    if not file.is_file():
+        return None
+    try:
+        read = tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"pyproject.toml cannot be read: {error}. Correct it, or pass --app.") from None
+    table = read.get("tool", {}).get("lazymigrate", {})
+    app = table.get("app") if isinstance(table, dict) else None
+    if app is not None and not isinstance(app, str):
+        raise click.UsageError(f"pyproject.toml: [tool.lazymigrate] app is {app!r}. Use a text, 'module:name'.")
+    return app
+
+
+def imported(name: str, reference: str) -> ModuleType:
+    """The module, or a `UsageError` that says whether it is missing or broken."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise click.UsageError(f"{reference!r} does not name a module. {WAYS}")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise click.UsageError(
+                f"There is no module {name!r} here (from {reference!r}). Run the command in the directory that holds it, "
+                "or install it."
+            ) from None
+        broken(f"importing {name!r}", error)
+    except Exception as error:
+        broken(f"importing {name!r}", error)
+
+
+def schemas_in(value: Any, reference: str) -> Iterator[Schema]:
+    """The schemas that a value stands for."""
+    if isinstance(value, Schema):
+        yield value
+    elif isinstance(value, ModuleType):
+        for inner in vars(value).values():
+            schema = inner if isinstance(inner, Schema) else belongs_to(inner)
+            if isinstance(schema, Schema):
+                yield schema
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from schemas_in(inner, reference)
+    elif isinstance(value, type):
+        schema = belongs_to(value)
+        if not isinstance(schema, Schema):
+            raise click.UsageError(
+                f"{value.__qualname__} (from {reference!r}) is not the model of a schema. Decorate it with @schema.model, "
+                "or name the schema."
+            )
+        yield schema
+    elif callable(value):
+        try:
+            made = value()
+        except Exception as error:
+            broken(f"calling {reference!r}", error)
+        if callable(made) and not isinstance(made, type):
+            raise click.UsageError(f"{reference!r} returned another function. Let it return schemas.")
+        yield from schemas_in(made, reference)
+    else:
+        raise click.UsageError(
+            f"{reference!r} is of the type {type(value).__name__}. Name a module, a Schema, a model, a list of these, or a function "
+            "that returns one."
+        )
+
+
+def broken(what: str, error: Exception) -> NoReturn:
+    """The error for an application that raises; where it does is what its author needs."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    said = redacted(f"{what} raised {type(error).__name__}: {error}{place}")
+    raise click.UsageError(f"{said[:1].upper()}{said[1:]}. Mend the application, and try again.") from None
+
+
+def redacted(text: str) -> str:
+    """A text without what stands before the @ of a URI: user names and passwords."""
+    return re.sub(r"(\w://)\S*@", r"\1…@", text)
+
+
+@contextmanager
+def connected(uri: str | None, database: str | None) -> Generator[Any]:
+    """The database; a server that does not answer, or refuses, is a readable error without the URI."""
+    if not uri:
+        raise click.UsageError("Which server? Set MONGODB_URI (or LAZYMIGRATE_MONGODB_URI), or pass --uri.")
+    own: Mapping[str, Any] = {}
+    if "serverselectiontimeoutms=" not in uri.lower():
+        own = {"serverSelectionTimeoutMS": SERVER_SECONDS * 1000}
+    try:
+        client: MongoClient[dict[str, Any]] = MongoClient(uri, **own)
+    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        raise click.UsageError(
+            f"The MongoDB URI is not valid ({type(error).__name__}). It looks like mongodb://host:27017/database; user "
+            "names and passwords in it must be percent-escaped."
+        ) from None
+    with client:
+        try:
+            opened = client[database] if database else client.get_default_database()
+        except ConfigurationError:
+            raise click.UsageError(
+                "Which database? Pass --database, or name it in the URI: mongodb://host/name."
+            ) from None
+        except InvalidName:
+            raise click.UsageError(f"{database!r} cannot be the name of a database. Correct --database.") from None
+        try:
+            yield opened
+        except LazyMigrateError as error:
+            raise click.ClickException(str(error)) from None
+        except PyMongoError as error:
+            raise click.ClickException(refusal(client, error)) from None
+
+
+def refusal(client: MongoClient[Any], error: PyMongoError) -> str:
+    """What a server's error means for the person at the terminal; never its own text, which may hold values."""
+    servers = sorted(
+        f"{host}:{port}" if port else host for host, port in client.topology_description.server_descriptions()
+    )
+    where = f"MongoDB at {', '.join(servers)}" if servers else "MongoDB"
+    if isinstance(error, OperationFailure):
+        name = (error.details or {}).get("codeName")
+        code = f"code {error.code}, {name}" if name else f"code {error.code}"
+        remedy = "Check the user name, the password and authSource in the URI."
+        if error.code != 18:
+            remedy = "Check what this user may do, and the server's log."
+        return f"{where} refused the command ({code}). {remedy}"
+    if isinstance(error, ConnectionFailure):
+        return (
+            f"{where} does not answer ({type(error).__name__}). Start it, or correct the URI in --uri, "
+            "LAZYMIGRATE_MONGODB_URI or MONGODB_URI."
+        )
+    return f"{where}: the command failed ({type(error).__name__}). Check the server's log."
