@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -14,6 +14,7 @@ from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import AsyncLazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import asynchronous_driver
+from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
 from lazymigrate.procedures.coverage import coverage
@@ -37,15 +38,24 @@ class AsyncLazyCollection(Binding[T]):
 
     @overload
     def __init__(
-        self: AsyncLazyCollection[Document], collection: Any, shape: Schema, policy: Policy | None = None
+        self: AsyncLazyCollection[Document],
+        collection: Any,
+        shape: Schema,
+        policy: Policy | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
     ) -> None: ...
 
     @overload
-    def __init__(self, collection: Any, shape: type[T], policy: Policy | None = None) -> None: ...
+    def __init__(
+        self, collection: Any, shape: type[T], policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
+    ) -> None: ...
 
-    def __init__(self, collection: Any, shape: Any, policy: Policy | None = None) -> None:
+    def __init__(
+        self, collection: Any, shape: Any, policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
+    ) -> None:
         self._driver = asynchronous_driver(collection)
-        super().__init__(collection, shape, policy)
+        super().__init__(collection, shape, policy, listeners)
 
     async def find_one(
         self, filter: Any = None, *, sort: Sort | None = None, skip: int = 0, session: Any = None, **options: Any
@@ -200,7 +210,10 @@ class AsyncLazyCollection(Binding[T]):
 
     def with_options(self, *, policy: Policy | None = None, **options: Any) -> AsyncLazyCollection[T]:
         """The same collection with another policy; see `LazyCollection.with_options`."""
-        return cast("AsyncLazyCollection[T]", AsyncLazyCollection(*self._again(policy, options)))
+        return cast(
+            "AsyncLazyCollection[T]",
+            AsyncLazyCollection(*self._again(policy, options), listeners=self._scope.listeners),
+        )
 
     async def coverage(self) -> Coverage:
         """How many documents are at each version; see `LazyCollection.coverage`."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
+from lazymigrate.events import Listener
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.model import belongs_to
 from lazymigrate.policy import Policy
@@ -23,7 +24,9 @@ Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 class Binding(Generic[T]):
     """A driver's collection with a schema, a policy and, where there is one, a model."""
 
-    def __init__(self, collection: Any, shape: type[T] | Schema, policy: Policy | None = None) -> None:
+    def __init__(
+        self, collection: Any, shape: type[T] | Schema, policy: Policy | None, listeners: Sequence[Listener]
+    ) -> None:
         if isinstance(shape, Schema):
             schema, adapter = shape, None
         else:
@@ -37,6 +40,7 @@ class Binding(Generic[T]):
             policy=policy or Policy(),
             name=collection.name,
             codec=tolerant(collection.codec_options),
+            listeners=tuple(listeners),
         )
 
     def __repr__(self) -> str:

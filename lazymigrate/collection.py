@@ -5,7 +5,7 @@ What a method does is a procedure or a plain function, written once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -17,6 +17,7 @@ from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import LazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import synchronous_driver
+from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
 from lazymigrate.procedures.coverage import coverage
@@ -42,15 +43,24 @@ class LazyCollection(Binding[T]):
 
     @overload
     def __init__(
-        self: LazyCollection[Document], collection: Any, shape: Schema, policy: Policy | None = None
+        self: LazyCollection[Document],
+        collection: Any,
+        shape: Schema,
+        policy: Policy | None = None,
+        *,
+        listeners: Sequence[Listener] = (),
     ) -> None: ...
 
     @overload
-    def __init__(self, collection: Any, shape: type[T], policy: Policy | None = None) -> None: ...
+    def __init__(
+        self, collection: Any, shape: type[T], policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
+    ) -> None: ...
 
-    def __init__(self, collection: Any, shape: Any, policy: Policy | None = None) -> None:
+    def __init__(
+        self, collection: Any, shape: Any, policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
+    ) -> None:
         self._driver = synchronous_driver(collection)
-        super().__init__(collection, shape, policy)
+        super().__init__(collection, shape, policy, listeners)
 
     def find_one(
         self, filter: Any = None, *, sort: Sort | None = None, skip: int = 0, session: Any = None, **options: Any
@@ -241,7 +251,7 @@ class LazyCollection(Binding[T]):
 
     def with_options(self, *, policy: Policy | None = None, **options: Any) -> LazyCollection[T]:
         """The same collection with another policy, or with pymongo's other options (`read_preference=`, …)."""
-        return cast("LazyCollection[T]", LazyCollection(*self._again(policy, options)))
+        return cast("LazyCollection[T]", LazyCollection(*self._again(policy, options), listeners=self._scope.listeners))
 
     def coverage(self) -> Coverage:
         """How many documents are at each version: counted on the server in one scan."""

@@ -15,6 +15,7 @@ from lazymigrate.change import CompareAndSet
 
 __all__ = [
     "Aggregate",
+    "Allowance",
     "Attempt",
     "Batches",
     "BulkWrite",
@@ -220,6 +221,14 @@ class QuarantineCount:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Allowance:
+    """→ `int`: of the documents that are wanted, how many may be written now, at so many a second on the average."""
+
+    rate: float
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Attempt:
     """→ what its command gives, or a `Failure` where the server or the network refused."""
 
@@ -253,6 +262,7 @@ Command = (
     | StampCounts
     | ListInQuarantine
     | QuarantineCount
+    | Allowance
     | Attempt
 )
 

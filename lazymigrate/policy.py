@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import isfinite
 from typing import Literal, get_args, get_type_hints
 
 __all__ = ["Policy"]
@@ -16,6 +17,8 @@ class Policy:
     """The choices that a collection makes while reading; under none of them is anything lost or relabelled.
 
     - `write_back`: store the upgraded document after a read, by compare-and-set. It never fails the read.
+    - `write_back_rate`: at most so many documents a second are written back by this collection object (a second's worth
+      at once); the others are upgraded in memory only. None is no limit.
     - `on_error`: what a document that cannot be read does: `"raise"` its error, `"skip"` it, or skip it and list it
       in the `"quarantine"`. A skipped document can make a page shorter than its limit.
     - `on_ahead`: a document of a newer version: `"raise"` `AheadError`, or `"keep"`: hand it over as stored, and
@@ -23,12 +26,22 @@ class Policy:
     """
 
     write_back: bool = False
+    write_back_rate: float | None = None
     on_error: OnError = "raise"
     on_ahead: OnAhead = "raise"
 
     def __post_init__(self) -> None:
+        rate = self.write_back_rate
+        if rate is not None and (
+            isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate or not isfinite(rate)
+        ):
+            raise ValueError(
+                f"Policy(write_back_rate={rate!r}): choose a number of documents per second above 0, or None."
+            )
         hints = get_type_hints(type(self))
         for field in fields(self):
+            if field.name == "write_back_rate":
+                continue
             value, hint = getattr(self, field.name), hints[field.name]
             allowed = (True, False) if hint is bool else get_args(hint)
             if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):

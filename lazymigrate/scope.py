@@ -11,6 +11,7 @@ import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
+from lazymigrate.events import Event, EventKind, Listener
 from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.model import ModelAdapter
 from lazymigrate.policy import Policy
@@ -32,7 +33,8 @@ def tolerant(codec: CodecOptions[Any]) -> CodecOptions[Any]:
 class Scope:
     """A schema at work on one collection: how documents are decoded, what they become, and what the policy is.
 
-    `said` is the one thing in it that changes: what this collection object has warned of, so that it does so once.
+    Two things in it change: `said`, what this collection object has warned of, so that it does so once; and `in_flight`,
+    the raw `_id`s of the documents that it is writing back just now.
     """
 
     schema: Schema
@@ -40,7 +42,9 @@ class Scope:
     policy: Policy
     name: str
     codec: CodecOptions[Any]
+    listeners: tuple[Listener, ...] = ()
     said: set[str] = field(default_factory=set)
+    in_flight: dict[bytes, object] = field(default_factory=dict)
 
     def decode(self, raw: bytes) -> dict[str, Any]:
         """A raw document as the application reads it."""
@@ -77,6 +81,17 @@ class Scope:
         """The error, with the name of this collection."""
         error.collection = self.name
         return error
+
+    def tell(self, kind: EventKind, count: int) -> None:
+        """Let the listeners know that something happened to some documents."""
+        if count:
+            for listener in self.listeners:
+                try:
+                    getattr(listener, kind)(Event(self.name, count))
+                except Exception as error:
+                    LOGGER.warning(
+                        "%s: %s.%s raised %s", self.name, type(listener).__name__, kind, type(error).__name__
+                    )
 
     def once(self, notice: str, message: str, *arguments: object) -> None:
         """Log a warning the first time."""

@@ -34,6 +34,7 @@ FLOORS = (
             "revision",
             "fields",
             "policy",
+            "events",
         ),
     ),
     (
@@ -79,7 +80,7 @@ FLOOR_OF = {room: height for height, (_, rooms) in enumerate(FLOORS) for room in
 DRIVERS, FACES = 3, 4
 OUTSIDE = {"pymongo", "motor", "asyncio", "time", "threading", "datetime", "click", "rich"}
 ALLOWED = {
-    "drivers": {"pymongo", "motor", "asyncio", "datetime"},
+    "drivers": {"pymongo", "motor", "asyncio", "datetime", "time", "threading"},
     "documents": set(),
     "collection": {"pymongo"},  # the result types of its signatures
     "async_collection": {"pymongo"},

@@ -10,19 +10,32 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Regex, Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lifecycle import Count, applied, lifecycle
+from lifecycle import (
+    DIFFERS,
+    LOST,
+    UNSAFE,
+    Case,
+    Count,
+    RestoresWhatIsSafe,
+    RunsThroughAnything,
+    applied,
+    caught,
+    check,
+    lifecycle,
+)
 from pymongo.collection import Collection
 from strategies import documents
 
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
-from lazymigrate.operation import Expression, Operation, OperationError, Step
+from lazymigrate.operation import Expression, Operation, Step
 from lazymigrate.ops.replace_values import ReplaceValues, compared, replace_values
+from lazymigrate.paths import missing_, put_, split_path
 
 NAN = float("nan")
 STATUS = {"new": 1, "done": 2, None: 0}
 
-CASES: list[tuple[Operation, dict[str, Any], dict[str, Any] | str]] = [
+CASES: list[Case] = [
     (replace_values("a", STATUS), {"z": 1, "a": "new", "b": 2}, {"z": 1, "a": 1, "b": 2}),
     (replace_values("a", STATUS), {"a": "old"}, {"a": "old"}),
     (replace_values("a", STATUS), {"a": None}, {"a": 0}),
@@ -76,21 +89,9 @@ ONLY_PYTHON: list[tuple[Operation, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("operation", "document", "expected"), CASES)
-def test_what_it_means_and_that_mongodb_does_it(
-    people: Collection[dict[str, Any]],
-    operation: Operation,
-    document: dict[str, Any],
-    expected: dict[str, Any] | str,
-) -> None:
-    if isinstance(expected, str):
-        with pytest.raises(OperationError, match=expected):
-            applied(operation, document)
-    else:
-        assert same(applied(operation, document), expected)
-    count = Count()
-    lifecycle(people, operation, document, count)
-    assert count.safe == (0 if isinstance(expected, str) else 1)
+@pytest.mark.parametrize("case", CASES)
+def test_what_it_means_and_that_mongodb_does_it(people: Collection[dict[str, Any]], case: Case) -> None:
+    check(people, *case)
 
 
 @pytest.mark.parametrize(("operation", "before", "after"), ONLY_PYTHON)
@@ -226,12 +227,12 @@ def test_constants_are_compared_as_mongodb_compares_them(
 
 
 class ComparedAsPython(ReplaceValues):
-    """Takes True for 1."""
+    """A mutant: it takes True for 1."""
 
     __slots__ = ()
 
     def compile(self) -> Step:
-        path, pairs, step = self.path, self.pairs, ReplaceValues.compile(self)
+        path, pairs, step = self.path, self.pairs, super().compile()
 
         def replace(document: dict[str, Any]) -> None:
             if path in document and any(document[path] == old for old, _ in pairs):
@@ -243,22 +244,46 @@ class ComparedAsPython(ReplaceValues):
 
 
 class NullIsMissing(ReplaceValues):
-    """Leaves null alone."""
+    """A mutant: it leaves null alone."""
 
     __slots__ = ()
 
     def expression(self, document: Expression) -> Expression:
-        return {"$cond": [{"$ifNull": [f"${self.path}", False]}, ReplaceValues.expression(self, document), document]}
+        return {"$cond": [{"$eq": [f"${self.path}", None]}, document, super().expression(document)]}
 
 
-@pytest.mark.parametrize("mutant", [ComparedAsPython, NullIsMissing])
-def test_a_mutant_is_caught(people: Collection[dict[str, Any]], mutant: type[ReplaceValues]) -> None:
-    caught = 0
-    for operation, document, _ in CASES:
-        assert isinstance(operation, ReplaceValues)
-        if "." not in operation.path:
-            try:
-                lifecycle(people, mutant(operation.path, operation.pairs, operation.otherwise), document)
-            except AssertionError:
-                caught += 1
-    assert caught
+class MissingIsNull(ReplaceValues):
+    """A mutant: it sets what null would become where there is nothing."""
+
+    __slots__ = ()
+
+    def expression(self, document: Expression) -> Expression:
+        parts = split_path(self.path)
+        null = put_(document, parts, {"$literal": None})
+        return super().expression({"$cond": [missing_(document, parts), null, document]})
+
+
+class RunsThrough(RunsThroughAnything, ReplaceValues):
+    """A mutant: it looks at no parent at all."""
+
+    __slots__ = ()
+
+
+class RestoresWhatIsEqual(RestoresWhatIsSafe, ReplaceValues):
+    """A mutant: it says that a value comes back that only compares as equal to a constant."""
+
+    __slots__ = ()
+
+
+MUTANTS = {
+    ComparedAsPython: DIFFERS,
+    NullIsMissing: DIFFERS,
+    MissingIsNull: DIFFERS,
+    RunsThrough: UNSAFE,
+    RestoresWhatIsEqual: LOST,
+}
+
+
+@pytest.mark.parametrize(("mutant", "failure"), MUTANTS.items())
+def test_a_mutant_is_caught(people: Collection[dict[str, Any]], mutant: type[ReplaceValues], failure: str) -> None:
+    assert failure in caught(people, mutant, CASES)

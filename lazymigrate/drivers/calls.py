@@ -21,6 +21,7 @@ from pymongo.write_concern import WriteConcern
 from lazymigrate.change import CompareAndSet, statement
 from lazymigrate.commands import (
     Aggregate,
+    Allowance,
     Attempt,
     Batches,
     BulkWrite,
@@ -165,8 +166,8 @@ def call(command: Command) -> Call:
             return Call("bulk_write", (listed(collection, entries),), {"ordered": False}, on="quarantine")
         case QuarantineCount(collection):
             return Call("count_documents", ({"_id.collection": collection},), on="quarantine")
-        case Attempt():
-            raise TypeError("an Attempt is carried out by the driver")
+        case Attempt() | Allowance():
+            raise TypeError("this command is carried out by the driver itself")
 
 
 def asked(command: Find | Aggregate | Count) -> str:

@@ -20,6 +20,7 @@ from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, Upd
 from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
 from lazymigrate.commands import (
     Aggregate,
+    Allowance,
     Attempt,
     Batches,
     BulkWrite,
@@ -43,6 +44,7 @@ from lazymigrate.commands import (
     UpdateMany,
     UpdateOne,
 )
+from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, failure
 from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
 from lazymigrate.drivers.updating import updated
@@ -85,6 +87,7 @@ class MemoryDriver:
 
     def __init__(self, collection: MemoryCollection) -> None:
         self.collection = collection
+        self.bucket = Bucket()
 
     def run(self, procedure: Procedure[R]) -> R:
         """Carry a procedure out to its end, and give its result."""
@@ -125,6 +128,8 @@ class MemoryDriver:
                     return self.carry_out(inner)
                 except REFUSALS as error:
                     return failure(error)
+            case Allowance():
+                return self.bucket.take(command)
             case Find():
                 return self.find(command)
             case Aggregate():

@@ -9,7 +9,8 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Attempt, Batches, Command, Procedure
+from lazymigrate.commands import Allowance, Attempt, Batches, Command, Procedure
+from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, call, failure, find_arguments, targets
 
 __all__ = ["PymongoDriver"]
@@ -23,6 +24,7 @@ class PymongoDriver:
     def __init__(self, collection: Collection[Any], reading: Collection[Any]) -> None:
         self._targets = targets(collection, reading)
         self._reading = reading
+        self._bucket = Bucket()
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 
     def run(self, procedure: Procedure[R]) -> R:
@@ -47,6 +49,8 @@ class PymongoDriver:
                 return self.carry_out(command.command)
             except REFUSALS as error:
                 return failure(error)
+        if isinstance(command, Allowance):
+            return self._bucket.take(command)
         spelled = call(command)
         method = getattr(self._targets[spelled.on], spelled.method)
         try:

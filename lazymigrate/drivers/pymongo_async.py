@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Attempt, Batches, Command, Procedure
+from lazymigrate.commands import Allowance, Attempt, Batches, Command, Procedure
+from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, Call, call, failure, find_arguments, targets
 
 __all__ = ["AsyncDriver"]
@@ -22,6 +23,7 @@ class AsyncDriver:
     def __init__(self, collection: Any, reading: Any) -> None:
         self._targets = targets(collection, reading)
         self._reading = reading
+        self._bucket = Bucket()
         self.on_primary = collection.read_preference == ReadPreference.PRIMARY
 
     async def run(self, procedure: Procedure[R]) -> R:
@@ -46,6 +48,8 @@ class AsyncDriver:
                 return await self.carry_out(command.command)
             except REFUSALS as error:
                 return failure(error)
+        if isinstance(command, Allowance):
+            return self._bucket.take(command)
         spelled = call(command)
         try:
             return spelled.receive(await self.result(spelled))

@@ -24,6 +24,8 @@ def list_errors(scope: Scope, errors: Sequence[DocumentError]) -> Procedure[None
                 len(entries),
                 result.code,
             )
+        else:
+            scope.tell("quarantined", len(entries))
 
 
 def entry(scope: Scope, error: DocumentError) -> dict[str, Any]:

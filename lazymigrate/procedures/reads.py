@@ -18,7 +18,7 @@ from bson import encode
 from bson.errors import BSONError
 
 from lazymigrate.change import CompareAndSet
-from lazymigrate.commands import Attempt, CompareAndSetMany, Failure, Find, Procedure
+from lazymigrate.commands import Allowance, Attempt, CompareAndSetMany, Failure, Find, Procedure
 from lazymigrate.documents import copy_value
 from lazymigrate.elements import only
 from lazymigrate.exceptions import AheadError, DocumentError
@@ -73,14 +73,11 @@ def read_batch(
     if all_at_head(scope, documents):
         if scope.adapter is None:
             return documents
-    elif stores:
-        outdated = [document["_id"] for document in documents if is_outdated(scope, document)]
-        if outdated:
-            found = yield Attempt(Find({"_id": {"$in": outdated}}, options=options, primary=True))
-            if isinstance(found, Failure):
-                explain_refusal(scope, found)
-            else:
-                fresh = yield from upgrade_stored(scope, found, options)
+    else:
+        if scope.listeners:
+            scope.tell("upgraded", sum(is_outdated(scope, document) for document in documents))
+        if stores:
+            fresh = yield from store_outdated(scope, documents, options)
     ready = ready_with(scope, fresh)
     if scope.policy.on_error == "raise":
         return map(ready, documents)
@@ -98,6 +95,20 @@ def read_batch(
         if scope.policy.on_error == "quarantine":
             yield from list_errors(scope, skipped)
     return values
+
+
+def store_outdated(
+    scope: Scope, documents: list[dict[str, Any]], options: dict[str, Any]
+) -> Procedure[dict[bytes, Outcome]]:
+    """Read the outdated documents of a batch again, raw, and store their upgrade; by raw `_id`, what became of each."""
+    outdated = [document["_id"] for document in documents if is_outdated(scope, document)]
+    if not outdated:
+        return {}
+    found = yield Attempt(Find({"_id": {"$in": outdated}}, options=options, primary=True))
+    if isinstance(found, Failure):
+        explain_refusal(scope, found)
+        return {}
+    return (yield from upgrade_stored(scope, found, options))
 
 
 def ready_with(scope: Scope, fresh: dict[bytes, Outcome]) -> Callable[[dict[str, Any]], Any]:
@@ -153,7 +164,11 @@ def find_one(scope: Scope, find: Find, options: dict[str, Any], *, stores: bool)
             document = scope.decode(raw)
         except BSONError as error:
             raise undecodable(scope, raw, error) from error
+        if scope.listeners:
+            scope.tell("upgraded", int(is_outdated(scope, document)))
         return arrive(scope, document)
+    if scope.listeners:
+        scope.tell("upgraded", int(isinstance(outcome(scope, raw), Upgraded)))
     decided = yield from upgrade_stored(scope, raws, options)
     return settle(scope, decided[only(raw, ("_id",))])
 
@@ -179,32 +194,24 @@ def upgrade_stored(scope: Scope, raws: Sequence[bytes], options: dict[str, Any])
     Never fails because of the storing: then the outcome is the upgraded copy, unstored.
     """
     decided: dict[bytes, Outcome] = {}
-    for race in range(RACES + 1):
+    attempts, waited = 0, False
+    while True:
         commands: list[CompareAndSet] = []
         for raw in raws:
             result = outcome(scope, raw)
             decided[only(raw, ("_id",))] = result
             if isinstance(result, Upgraded):
                 commands.append(result.command)
-        if not commands or race == RACES:
+        if not commands or attempts == RACES:
             break
-        won = yield Attempt(CompareAndSetMany(commands, options))
-        if isinstance(won, Failure):
-            explain_refusal(scope, won)
-            break
-        if won.refused:
-            LOGGER.warning(
-                "%s: the server refused %d write-backs (code %s)",
-                scope.name,
-                len(won.refused),
-                min(won.refused.values()),
-            )
-        if won.won == len(commands):
-            for command in commands:
-                decided[command.identity] = as_stored(decided[command.identity])
-            break
-        LOGGER.debug("%s: %d of %d write-backs lost their race", scope.name, len(commands) - won.won, len(commands))
-        lost = [command for index, command in enumerate(commands) if index not in won.refused]
+        if scope.policy.write_back_rate is not None:
+            commands = commands[: (yield Allowance(scope.policy.write_back_rate, len(commands)))]
+        # What this collection object is writing back elsewhere is read again before it is written in spite of that.
+        elsewhere = [command for command in commands if not waited and command.identity in scope.in_flight]
+        own = [command for command in commands if command not in elsewhere] if elsewhere else commands
+        waited = True
+        attempts += not elsewhere
+        lost = [*elsewhere, *(yield from write_back(scope, own, decided, options))]
         if not lost:
             break
         ids = [scope.decode(command.identity)["_id"] for command in lost]
@@ -214,6 +221,42 @@ def upgrade_stored(scope: Scope, raws: Sequence[bytes], options: dict[str, Any])
             break
         raws = again
     return decided
+
+
+def write_back(
+    scope: Scope, commands: Sequence[CompareAndSet], decided: dict[bytes, Outcome], options: dict[str, Any]
+) -> Procedure[list[CompareAndSet]]:
+    """Store upgrades, and note in `decided` which are stored; those that may have lost their race come back."""
+    if not commands:
+        return []
+    flight = object()
+    for command in commands:
+        scope.in_flight.setdefault(command.identity, flight)
+    try:
+        won = yield Attempt(CompareAndSetMany(commands, options))
+    finally:
+        for command in commands:
+            if scope.in_flight.get(command.identity) is flight:
+                del scope.in_flight[command.identity]
+    if isinstance(won, Failure):
+        explain_refusal(scope, won)
+        return []
+    if won.refused:
+        LOGGER.warning(
+            "%s: the server refused %d write-backs (code %s)",
+            scope.name,
+            len(won.refused),
+            min(won.refused.values()),
+        )
+    conflicts = len(commands) - won.won - len(won.refused)
+    scope.tell("written_back", won.won)
+    scope.tell("conflict", conflicts)
+    if won.won == len(commands):
+        for command in commands:
+            decided[command.identity] = as_stored(decided[command.identity])
+        return []
+    LOGGER.debug("%s: %d of %d write-backs lost their race", scope.name, conflicts, len(commands))
+    return [command for index, command in enumerate(commands) if index not in won.refused]
 
 
 def as_stored(decided: Outcome) -> Outcome:

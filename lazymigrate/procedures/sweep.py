@@ -65,6 +65,7 @@ def sweep(
             upgraded += stored.won
             lost = len(todo) - stored.won - len(stored.refused)
             conflicts += lost
+            scope.tell("conflict", lost)
             moved += stored.won + lost
             problems = [result.error for result in decided if isinstance(result, Refused)]
             problems += [unstored(scope, todo[index], code) for index, code in stored.refused.items()]

@@ -299,6 +299,7 @@ def store(scope: Scope, change: Change, origin: Origin, expect: Expect, options:
             return not change.empty
         if accepted((yield CompareAndSetMany([command], options))):
             return True
+        scope.tell("conflict", 1)
     raise conflict(
         scope, document_id, f"was changed by others each of {RACES} times", "Load it again and repeat the change"
     )
