@@ -9,9 +9,11 @@ Two spellings of the same test, chosen per document:
 
 - `$cond` in the pipeline, for plain documents: one write, no oplog entry when it loses. On a document with equal keys
   (`{z: 1, z: 2}`, at any depth) it would store the first value twice: measured on MongoDB 6.0.5.
-- `$expr` in the filter, for the others (those that decoding and encoding would change, or whose bytes
-  are not known): measured to
-  keep every byte of the untouched fields.
+- `$expr` in the filter, for the others (those that decoding and encoding would change, or whose bytes are not known):
+  measured to keep every byte of the untouched fields.
+
+Where the change itself meets equal keys, a pipeline is not safe at all (`splicing`): such a document is replaced by its own
+bytes with the change made to them, guarded by all of them. (The server refuses that where a top-level name begins with "$".)
 
 Both pass the simple collation: under one that ignores case, "Bob" would equal "BOB".
 """
@@ -27,6 +29,8 @@ from bson.raw_bson import RawBSONDocument
 
 from lazymigrate.documents import same
 from lazymigrate.elements import elements, only
+from lazymigrate.paths import distinct_
+from lazymigrate.splicing import meets_equal_keys, spliced
 
 __all__ = [
     "DEEPEST",
@@ -205,10 +209,13 @@ class CompareAndSet:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Statement:
-    """A compare-and-set as MongoDB's update statement; to be run with the simple collation, never as an upsert."""
+    """A compare-and-set as MongoDB's update statement; to be run with the simple collation, never as an upsert.
+
+    `update` is a pipeline, or the raw document to replace it with.
+    """
 
     filter: Mapping[str, Any]
-    pipeline: list[dict[str, Any]]
+    update: list[dict[str, Any]] | RawBSONDocument
 
 
 def fields_guard(raw: bytes, names: Collection[str], *, plain: bool) -> Fields:
@@ -239,22 +246,29 @@ def condition(guard: Guard, change: Change) -> Expression:
         {"$in": [{"$type": stamp}, ["int", "long", "double", "decimal"]]},
         {"$gte": [stamp, guard.lowest]},
         {"$lte": [stamp, guard.highest]},
-        *documents_at("$$ROOT", change),
+        distinct_("$$ROOT"),
+        *documents_at("$$ROOT", change, distinct=True),
     ]
     return {"$and": tests}
 
 
-def documents_at(document: Expression, change: Change) -> Iterator[Expression]:
-    """True where each subdocument that is changed by leaf is one."""
+def documents_at(document: Expression, change: Change, *, distinct: bool = False) -> Iterator[Expression]:
+    """True where each subdocument that is changed by leaf is one, and has no equal keys where that is asked."""
     for name, inner in change.nested.items():
         value = {"$getField": {"field": {"$literal": name}, "input": document}}
         yield {"$eq": [{"$type": value}, "object"]}
-        yield from documents_at(value, inner)
+        if distinct:
+            yield distinct_(value)
+        yield from documents_at(value, inner, distinct=distinct)
 
 
 def statement(command: CompareAndSet) -> Statement:
     """The update statement of a compare-and-set, in the spelling that is exact for this document."""
     guard, change = command.guard, command.change
+    if meets_equal_keys(command.raw, change):
+        same_bytes = {"$expr": condition(Unchanged(command.raw, plain=False), change)}
+        replacement = RawBSONDocument(spliced(command.raw, change))
+        return Statement({"$and": [RawBSONDocument(command.identity), same_bytes]}, replacement)
     plain = not isinstance(guard, AtHead) and guard.plain
     document: Expression = "$$ROOT"
     pipeline: list[dict[str, Any]] = []

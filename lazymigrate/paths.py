@@ -15,6 +15,7 @@ from lazymigrate.operation import Expression, OperationError
 
 __all__ = [
     "all_of",
+    "distinct_",
     "drop_",
     "get_",
     "in_sequence",
@@ -116,9 +117,12 @@ def plain_(value: Expression) -> Expression:
 
 
 def passable_(document: Expression, parts: Parts) -> Expression:
-    """True where every parent of the path is a document or missing."""
-    parents = (parts[:depth] for depth in range(1, len(parts)))
-    return all_of({"$or": [missing_(document, parent), plain_(get_(document, parent))]} for parent in parents)
+    """True where every parent of the path is a document without equal keys, or missing."""
+    parents = (get_(document, parts[:depth]) for depth in range(1, len(parts)))
+    return all_of(
+        {"$or": [{"$eq": [{"$type": parent}, "missing"]}, all_of([plain_(parent), distinct_(parent)])]}
+        for parent in parents
+    )
 
 
 def unpruned_(document: Expression, parts: Parts) -> Expression:
@@ -130,6 +134,13 @@ def unpruned_(document: Expression, parts: Parts) -> Expression:
         for depth in range(1, len(parts))
         for filled in [{"$ne": [get_(document, parts[:depth]), {"$literal": {}}]}]
     )
+
+
+def distinct_(document: Expression) -> Expression:
+    """True where no two keys of a document are equal: of such, Python knows the last value and MongoDB the first, and its
+    update by a pipeline may end the server. (Comparing sizes is twice as fast as comparing numbers of fields.)
+    """
+    return {"$eq": [{"$bsonSize": document}, {"$bsonSize": {"$mergeObjects": [document]}}]}
 
 
 def is_document_(document: Expression, parts: Parts) -> Expression:

@@ -33,7 +33,7 @@ class Policy:
     def __post_init__(self) -> None:
         rate = self.write_back_rate
         if rate is not None and (
-            isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate or not isfinite(rate)
+            isinstance(rate, bool) or not isinstance(rate, (int, float)) or not rate > 0 or not isfinite(rate)
         ):
             raise ValueError(
                 f"Policy(write_back_rate={rate!r}): choose a number of documents per second above 0, or None."

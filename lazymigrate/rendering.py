@@ -4,10 +4,14 @@ Fragments whose fields do not meet become one `$set`, in which a removed field i
 an `$unset` of its own); everything else is a `$replaceWith` of its own. The stamp is set with the last of them, so that
 it is appended where Python appends it.
 
+Documents with equal keys (`{z: 1, z: 2}`) are kept away from pipelines: MongoDB 6.0.5 takes the first value where Python
+takes the last, and ends with a failed invariant where its difference would name a field twice.
+
 **Narrow.** Nearly all documents have none of the fields that a rename or an add makes. On these a plain `"$mail"` says
 what otherwise takes a condition, and a chain of nothing else can be an update by operators (`$rename`), which is faster
 than any pipeline. The server gives new fields the order of their names then, so it is only used where this is the order
-that Python gives them.
+that Python gives them. It does not look for equal keys, which costs as much as a fifth of the update: of a renamed or
+removed field that occurs twice, the server takes the first.
 """
 
 from __future__ import annotations
@@ -119,8 +123,6 @@ def safe_conditions(operations: Sequence[Operation], narrowed: Mapping[int, Narr
                 conditions.append(dict(fragment.condition))
         else:
             judged.append(index)
-    if judged:
-        expression = safe_in_sequence(operations, "$$ROOT", judged)
-        if expression is not True:
-            conditions.append({"$expr": expression})
+    if judged or not narrowed:
+        conditions.append({"$expr": safe_in_sequence(operations, "$$ROOT", judged)})
     return conditions

@@ -326,8 +326,10 @@ class Schema:
     def updates(self, from_version: int, *, to: int | None = None) -> list[Update]:
         """The filters and updates that upgrade stored documents of `from_version` inside MongoDB, for `update_many`.
 
-        Run in this order they upgrade exactly the documents that `safe_filter` matches, and as `pipeline` does; nearly
-        all of them by the first, in the cheapest form that is exact. Errors as `pipeline`.
+        Run in this order they upgrade the documents that `safe_filter` matches, and as `pipeline` does; nearly all of
+        them by the first, in the cheapest form that is exact. (The first does not look for equal keys, which a document
+        may have in BSON: where a renamed or removed field occurs twice, the server takes the first.) Errors as
+        `pipeline`.
         """
         operations = self._operations(from_version, to)
         stamped = at_version(self.version_field, from_version, self.base)

@@ -15,7 +15,7 @@ from typing import Any
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, Step
-from lazymigrate.paths import all_of, get_, is_document_, overlap, put_
+from lazymigrate.paths import all_of, distinct_, get_, is_document_, overlap, put_
 
 __all__ = [
     "OperationSequence",
@@ -166,7 +166,7 @@ def safe_in_sequence(
 ) -> Expression:
     """Where each operation is safe on what the ones before it gave; never raises, and False where one cannot render.
 
-    With `judged`, only these (by index) are asked about, and the earlier ones that their judgement rests on.
+    A document with equal keys is never safe. With `judged`, only these (by index) are asked about, and the earlier ones that their judgement rests on.
     """
     asked = range(len(operations)) if judged is None else judged
     strands: list[list[Operation]] = []
@@ -175,7 +175,11 @@ def safe_in_sequence(
         strands.append([operations[index] for index in strand if index <= last])
     if not all(operation.renders for strand in strands for operation in strand):
         return False
-    return bound(document, lambda document: all_of(_safe(strand, document) for strand in strands if strand))
+
+    def conjunction(document: Expression) -> Expression:
+        return all_of([distinct_(document), *(_safe(strand, document) for strand in strands if strand)])
+
+    return bound(document, conjunction)
 
 
 def _safe(strand: Sequence[Operation], document: Expression) -> Expression:

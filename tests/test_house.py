@@ -42,6 +42,7 @@ FLOORS = (
         (
             "chain",
             "change",
+            "splicing",
             "edits",
             "sharing",
             "model",

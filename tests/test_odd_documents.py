@@ -12,6 +12,7 @@ from bson import Decimal128, Int64, ObjectId
 from bson.raw_bson import RawBSONDocument
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 from pymongo.collection import Collection
 
 from lazymigrate import LazyCollection, Policy, Schema, ops
@@ -122,6 +123,76 @@ def test_every_untouched_field_is_byte_identical(
     assert found["doubled"] == (8 if declare is by_function else 4)
     if declare is by_function:
         assert (found["$new"], found["new.dotted"], found["gone"]) == ("$n", 1, 1)
+
+
+def subdocument(name: str, *inner: bytes) -> bytes:
+    return element(0x03, name, document(*inner))
+
+
+MEETING_EQUAL_KEYS = {
+    "a renamed field": (ops.rename("a", "b"), [int32("a", 1), int32("a", 2)]),
+    "a renamed field of a subdocument": (ops.rename("s.a", "b"), [subdocument("s", int32("a", 1), int32("a", 2))]),
+    "a removed field": (ops.remove("a"), [int32("a", 1), int32("a", 2)]),
+    "a removed field of a subdocument": (ops.remove("s.a"), [subdocument("s", int32("a", 1), int32("a", 2))]),
+    "a field that is there": (ops.add("a", 1), [int32("a", 1), int32("a", 2)]),
+    "a target": (ops.rename("a", "b", on_conflict="keep_old"), [int32("a", 1), int32("b", 2), int32("b", 3)]),
+    "a converted field": (ops.convert("a", "string"), [int32("a", 1), int32("a", 2)]),
+    "a replaced value": (ops.replace_values("a", {1: "x", 2: "y"}), [int32("a", 1), int32("a", 2)]),
+    "a wrapped value": (ops.wrap("a"), [int32("a", 1), int32("a", 2)]),
+    "a copied value": (ops.copy("a", "b"), [int32("a", 1), int32("a", 2)]),
+    "a nested field": (ops.nest(["a"], "s"), [int32("a", 1), int32("a", 2)]),
+    "beside a field that is set again": (
+        ops.within("s", ops.rename("a", "b"), ops.add("a", 1)),
+        [subdocument("s", int32("z", 1), int32("z", 2), int32("a", 1))],
+    ),
+    "in an element": (
+        ops.each("l", ops.rename("a", "b"), ops.add("a", 1)),
+        [element(0x04, "l", document(subdocument("0", int32("z", 1), int32("z", 2), int32("a", 1))))],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MEETING_EQUAL_KEYS)
+def test_a_change_that_meets_equal_keys_is_never_sent_as_a_pipeline(
+    people: Collection[dict[str, Any]], case: str
+) -> None:
+    """It would end a MongoDB 6.0.5."""
+    operation, inner = MEETING_EQUAL_KEYS[case]
+    schema = Schema("people")
+    schema.revision(2, operation)
+    stored = document(IDENTITY, int32("n", 4), *inner, element(0x02, "text", b"\2\0\0\0x\0"))
+    people.insert_one(RawBSONDocument(stored))
+    assert people.count_documents(schema.safe_filter(1)) == 0
+    upgraded = schema.upgrade(bson.decode(stored, CODEC))
+    assert LazyCollection(people, schema, Policy(write_back=True)).find_one({}) == upgraded
+    assert bson.decode(raws(people)[1], CODEC) == upgraded
+    people.replace_one({}, RawBSONDocument(stored))
+    assert LazyCollection(people, schema).sweep().complete
+    assert bson.decode(raws(people)[1], CODEC) == upgraded
+
+
+def test_a_save_that_meets_equal_keys_reads_the_document_first(people: Collection[dict[str, Any]]) -> None:
+    schema = Schema("people")
+
+    @schema.model
+    class Person(BaseModel):
+        id: int = Field(alias="_id")
+        n: int
+        s: dict[str, Any]
+
+    twice = subdocument("s", int32("a", 1), int32("a", 2))
+    people.insert_one(
+        RawBSONDocument(document(IDENTITY, int32("n", 1), int32("n", 2), twice, int32("k", 1), int32("k", 2)))
+    )
+    lazy = LazyCollection(people, Person)
+    person = lazy.find_one({})
+    assert person is not None
+    person.n, person.s["a"] = 7, 8
+    lazy.save(person)
+    kept = document(IDENTITY, int32("n", 7), subdocument("s", int32("a", 8)), int32("k", 1), int32("k", 2))
+    stamped = people.find_one({}) or {}
+    assert (stamped["n"], stamped["s"], stamped["k"]) == (7, {"a": 8}, 2)
+    assert parts(raws(people)[1])[: len(parts(kept))] == parts(kept)
 
 
 @pytest.mark.parametrize("declare", [by_function, by_operations])

@@ -209,8 +209,8 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
     if len(commands) == 1:
         spelled = statement(commands[0])
         return Call(
-            "update_one",
-            (spelled.filter, spelled.pipeline),
+            "update_one" if isinstance(spelled.update, list) else "replace_one",
+            (spelled.filter, spelled.update),
             {"collation": SIMPLE, **options},
             on="guarded",
             receive=modified,
@@ -226,9 +226,11 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
     )
 
 
-def update(command: CompareAndSet) -> pymongo.UpdateOne:
+def update(command: CompareAndSet) -> Any:
     spelled = statement(command)
-    return pymongo.UpdateOne(spelled.filter, spelled.pipeline, collation=SIMPLE)
+    if isinstance(spelled.update, list):
+        return pymongo.UpdateOne(spelled.filter, spelled.update, collation=SIMPLE)
+    return pymongo.ReplaceOne(spelled.filter, spelled.update, collation=SIMPLE)
 
 
 def modified(result: Any) -> Stored:

@@ -49,6 +49,7 @@ from lazymigrate.drivers.calls import REFUSALS, failure
 from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
 from lazymigrate.drivers.updating import updated
 from lazymigrate.elements import elements, only
+from lazymigrate.splicing import spliced
 from lazymigrate.versions import parse_stamp
 
 __all__ = ["AsyncMemoryDriver", "MemoryCollection", "MemoryDriver"]
@@ -274,30 +275,6 @@ def holds(command: CompareAndSet, raw: bytes) -> bool:
 def fits(raw: bytes, change: Change) -> bool:
     """Whether every subdocument that is changed by leaf is there."""
     return change.fits(bson.decode(only(raw, tuple(change.nested)), CODEC))
-
-
-def spliced(raw: bytes, change: Change) -> bytes:
-    """The document with a change made to it, every other byte as it was."""
-    parts: list[bytes] = []
-    seen: set[str] = set()
-    for name, start, end in elements(raw):
-        if name in change.unsets:
-            continue
-        if name in change.sets:
-            parts.append(element(name, change.sets[name]))
-        elif name in change.nested:
-            head = start + 1 + len(name.encode()) + 1
-            parts.append(raw[start:head] + spliced(raw[head:end], change.nested[name]))
-        else:
-            parts.append(raw[start:end])
-        seen.add(name)
-    parts += [element(name, value) for name, value in change.sets.items() if name not in seen]
-    body = b"".join(parts)
-    return _PACK(len(body) + 5) + body + b"\0"
-
-
-def element(name: str, value: Any) -> bytes:
-    return bson.encode({name: value})[4:-1]
 
 
 class AsyncMemoryDriver:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
-from lazymigrate.ops.rename_keys import distinct_
-from lazymigrate.paths import all_of, get_, is_document_, passable_, plain_, put_, reach, split_path
+from lazymigrate.paths import all_of, distinct_, get_, is_document_, passable_, plain_, put_, reach, split_path
 from lazymigrate.sequence import OperationSequence, bound, checked
 
 __all__ = ["EachValue", "each_value"]

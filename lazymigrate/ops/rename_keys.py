@@ -9,10 +9,21 @@ from typing import Any
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.constants import constant
-from lazymigrate.paths import all_of, get_, is_document_, missing_, passable_, plain_, put_, reach, split_path
+from lazymigrate.paths import (
+    all_of,
+    distinct_,
+    get_,
+    is_document_,
+    missing_,
+    passable_,
+    plain_,
+    put_,
+    reach,
+    split_path,
+)
 from lazymigrate.sequence import bound, composed
 
-__all__ = ["RenameKeys", "distinct_", "rename_keys"]
+__all__ = ["RenameKeys", "rename_keys"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +117,6 @@ def piece_(document: Expression, name: str, new: str) -> Expression:
     return {"$cond": [missing_(document, (name,)), empty, renamed]}
 
 
-def distinct_(values: Expression) -> Expression:
-    """True where no two keys of a document are equal: of such, Python knows the last value and MongoDB the first."""
-    sizes = [{"$size": {"$objectToArray": each}} for each in (values, {"$mergeObjects": [values]})]
-    return {"$eq": sizes}
-
-
 def rename_keys(path: str, keys: Mapping[str, str]) -> Operation:
     """Rename keys of the subdocument at `path`, all at the same time; a renamed one is appended, in the order given.
 
@@ -130,6 +135,10 @@ def rename_keys(path: str, keys: Mapping[str, str]) -> Operation:
             raise SchemaError(f"{label}: {key!r} is not a key. Keys are strings without NUL.")
         constant(key, label)
     for old, new in pairs:
+        if new == "$ref":
+            raise SchemaError(
+                f"{label} makes a key '$ref', with which the driver reads a reference. Choose another name."
+            )
         if old == new:
             raise SchemaError(f"{label} renames {old!r} to itself. Leave it out.")
     if len({new for _, new in pairs}) < len(pairs):
