@@ -14,11 +14,13 @@ from lazymigrate.exceptions import (
     IrreversibleError,
     LazyMigrateError,
     ModelError,
+    PartialDocumentError,
     RetiredVersionError,
     SchemaError,
     UpgradeError,
 )
 from lazymigrate.policy import Policy
+from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "LazyCollection",
     "LazyMigrateError",
     "ModelError",
+    "PartialDocument",
+    "PartialDocumentError",
     "Policy",
     "RetiredVersionError",
     "Schema",

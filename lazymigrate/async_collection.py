@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from lazymigrate.binding import Binding, Filter, Update, as_filter, ask, with_session, with_sort
+from lazymigrate.binding import (
+    Binding,
+    Filter,
+    Projected,
+    Update,
+    as_filter,
+    ask,
+    upgraded,
+    verifying,
+    with_session,
+    with_sort,
+)
 from lazymigrate.commands import Count, EstimatedCount
 from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import AsyncLazyCursor, Sort
@@ -18,13 +29,17 @@ from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
 from lazymigrate.procedures.coverage import coverage
+from lazymigrate.procedures.distinct import distinct
 from lazymigrate.procedures.sweep import sweep
-from lazymigrate.procedures.verify import verify
+from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
+from lazymigrate.stream import AsyncLazyChangeStream
 from lazymigrate.sweeping import ProgressListener, SweepReport
-from lazymigrate.verification import VerifyReport
 
 __all__ = ["AsyncLazyCollection"]
+
+if TYPE_CHECKING:
+    from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -57,34 +72,64 @@ class AsyncLazyCollection(Binding[T]):
         self._driver = asynchronous_driver(collection)
         super().__init__(collection, shape, policy, listeners)
 
+    @overload
     async def find_one(
-        self, filter: Any = None, *, sort: Sort | None = None, skip: int = 0, session: Any = None, **options: Any
-    ) -> T | None:
+        self, filter: Any = None, *, projection: None = None, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> T | None: ...
+
+    @overload
+    async def find_one(
+        self, filter: Any = None, *, projection: Projected, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> PartialDocument | None: ...
+
+    async def find_one(
+        self,
+        filter: Any = None,
+        *,
+        projection: Projected | None = None,
+        sort: Sort | None = None,
+        skip: int = 0,
+        session: Any = None,
+        **options: Any,
+    ) -> Any:
         """The first match at head, or None; see `LazyCollection.find_one`."""
         options = with_session(options, session)
-        if self._scope.policy.on_error != "raise":
-            async with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=1, **options) as cursor:
+        if projection is not None or self._scope.policy.on_error != "raise":
+            cursor = self.find(as_filter(filter), projection=projection, sort=sort, skip=skip, batch_size=1, **options)
+            async with cursor:
                 async for found in cursor:
                     return found
             return None
         stores = self._stores(session, on_primary=self._driver.on_primary)
-        return cast("T | None", await self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
+        return await self._driver.run(self._find_one(filter, sort, skip, options, stores=stores))
+
+    @overload
+    def find(
+        self, filter: Filter | None = None, *, projection: None = None, sort: Sort | None = None, **options: Any
+    ) -> AsyncLazyCursor[T]: ...
+
+    @overload
+    def find(
+        self, filter: Filter | None = None, *, projection: Projected, sort: Sort | None = None, **options: Any
+    ) -> AsyncLazyCursor[PartialDocument]: ...
 
     def find(
         self,
         filter: Filter | None = None,
         *,
+        projection: Projected | None = None,
         sort: Sort | None = None,
         skip: int = 0,
         limit: int = 0,
         batch_size: int = 0,
         session: Any = None,
         **options: Any,
-    ) -> AsyncLazyCursor[T]:
+    ) -> AsyncLazyCursor[Any]:
         """A cursor over the matches, at head; see `LazyCollection.find`."""
-        command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
+        options = with_session(options, session)
+        scope, command = self._query(filter, projection, sort, skip, limit, batch_size, options)
         stores = partial(self._stores, session, on_primary=self._driver.on_primary)
-        return AsyncLazyCursor(self._scope, self._driver, command, stores=stores)
+        return AsyncLazyCursor(scope, self._driver, command, stores=stores)
 
     async def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
         """Insert a model or a dict, stored at head; see `LazyCollection.insert_one`."""
@@ -215,6 +260,26 @@ class AsyncLazyCollection(Binding[T]):
             AsyncLazyCollection(*self._again(policy, options), listeners=self._scope.listeners),
         )
 
+    async def aggregate(
+        self, pipeline: Sequence[Filter], *, upgrade: bool = False, session: Any = None, **options: Any
+    ) -> Any:
+        """The server's own cursor, of documents at head where `upgrade`; see `LazyCollection.aggregate`."""
+        stages = upgraded(self._scope.schema, pipeline) if upgrade else pipeline
+        return await self._driver.aggregate(stages, with_session(options, session))
+
+    async def distinct(
+        self, key: str, filter: Filter | None = None, *, session: Any = None, **options: Any
+    ) -> list[Any]:
+        """The distinct values at `key`; see `LazyCollection.distinct`."""
+        return await self._driver.run(distinct(self._scope, key, filter, with_session(options, session)))
+
+    async def watch(
+        self, pipeline: Sequence[Filter] | None = None, *, session: Any = None, **options: Any
+    ) -> AsyncLazyChangeStream:
+        """A change stream whose documents are at head; see `LazyCollection.watch`."""
+        stream = await self._driver.watch(pipeline, with_session(options, session))
+        return AsyncLazyChangeStream(self._scope, stream, pipeline)
+
     async def coverage(self) -> Coverage:
         """How many documents are at each version; see `LazyCollection.coverage`."""
         return await self._driver.run(coverage(self._scope))
@@ -227,4 +292,4 @@ class AsyncLazyCollection(Binding[T]):
 
     async def verify(self, *, sample: int = 1000) -> VerifyReport:
         """Compare the upgrade in Python and inside MongoDB on stored documents; see `LazyCollection.verify`."""
-        return await self._driver.run(verify(self._scope, sample=sample))
+        return await self._driver.run(verifying(self._scope, sample))

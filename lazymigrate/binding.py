@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
 from lazymigrate.events import Listener
@@ -14,10 +14,25 @@ from lazymigrate.procedures import reads
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope, tolerant
 
-__all__ = ["Binding", "Filter", "Update", "as_filter", "ask", "with_session", "with_sort"]
+__all__ = [
+    "Binding",
+    "Filter",
+    "Projected",
+    "Update",
+    "as_filter",
+    "ask",
+    "upgraded",
+    "verifying",
+    "with_session",
+    "with_sort",
+]
+
+if TYPE_CHECKING:
+    from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
 Filter = Mapping[str, Any]
+Projected = Mapping[str, Any] | Sequence[str]
 Update = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -77,9 +92,15 @@ class Binding(Generic[T]):
         adapter = self._scope.adapter
         return raw, self._scope.schema if adapter is None else adapter.model, policy or self._scope.policy
 
-    def _batches(self, filter: Filter | None, sort: Any, skip: int, limit: int, size: int, options: Any) -> Batches:
+    def _query(
+        self, filter: Filter | None, projection: Any, sort: Any, skip: int, limit: int, size: int, options: Any
+    ) -> tuple[Scope, Batches]:
+        """What a cursor needs for a query."""
         refuse_reshaping(options)
-        return Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
+        scope = self._scope.projected(projection)
+        if scope.fetch is not None and scope.fetch.projection is not None:
+            options = {**options, "projection": scope.fetch.projection}
+        return scope, Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
 
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
         refuse_reshaping(options)
@@ -107,7 +128,7 @@ def as_filter(filter: Any) -> Filter:
 
 def refuse_reshaping(options: Mapping[str, Any]) -> None:
     """Options that make the server send something else than whole documents cannot be upgraded."""
-    for name in ("projection", "return_key", "show_record_id"):
+    for name in ("return_key", "show_record_id"):
         if name in options:
             raise TypeError(f"{name}= is not supported here: an upgrade needs whole documents. Use .raw for it.")
 
@@ -133,3 +154,17 @@ def ask(command: Count | EstimatedCount) -> Procedure[int]:
     """A procedure of one command."""
     count: int = yield command
     return count
+
+
+def upgraded(schema: Schema, pipeline: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A pipeline with the upgrade before it; what is rarely used is loaded when it is."""
+    from lazymigrate.mixed import prepend
+
+    return prepend(schema, pipeline)
+
+
+def verifying(scope: Scope, sample: int) -> Procedure[VerifyReport]:
+    """The procedure that compares both ways to upgrade; loaded when it is used."""
+    from lazymigrate.procedures.verify import verify
+
+    return verify(scope, sample=sample)

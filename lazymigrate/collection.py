@@ -7,11 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
-from lazymigrate.binding import Binding, Filter, Update, as_filter, ask, with_session, with_sort
+from lazymigrate.binding import (
+    Binding,
+    Filter,
+    Projected,
+    Update,
+    as_filter,
+    ask,
+    upgraded,
+    verifying,
+    with_session,
+    with_sort,
+)
 from lazymigrate.commands import Count, EstimatedCount
 from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import LazyCursor, Sort
@@ -21,13 +32,17 @@ from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
 from lazymigrate.procedures.coverage import coverage
+from lazymigrate.procedures.distinct import distinct
 from lazymigrate.procedures.sweep import sweep
-from lazymigrate.procedures.verify import verify
+from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
+from lazymigrate.stream import LazyChangeStream
 from lazymigrate.sweeping import ProgressListener, SweepReport
-from lazymigrate.verification import VerifyReport
 
 __all__ = ["LazyCollection"]
+
+if TYPE_CHECKING:
+    from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -62,41 +77,73 @@ class LazyCollection(Binding[T]):
         self._driver = synchronous_driver(collection)
         super().__init__(collection, shape, policy, listeners)
 
+    @overload
     def find_one(
-        self, filter: Any = None, *, sort: Sort | None = None, skip: int = 0, session: Any = None, **options: Any
-    ) -> T | None:
+        self, filter: Any = None, *, projection: None = None, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> T | None: ...
+
+    @overload
+    def find_one(
+        self, filter: Any = None, *, projection: Projected, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> PartialDocument | None: ...
+
+    def find_one(
+        self,
+        filter: Any = None,
+        *,
+        projection: Projected | None = None,
+        sort: Sort | None = None,
+        skip: int = 0,
+        session: Any = None,
+        **options: Any,
+    ) -> Any:
         """The first match at head, or None; a filter that is no mapping is an `_id`.
 
         An outdated document comes back upgraded (and is stored so under `Policy(write_back=True)`). Raises what
         `find` raises.
         """
         options = with_session(options, session)
-        if self._scope.policy.on_error != "raise":
-            with self.find(as_filter(filter), sort=sort, skip=skip, batch_size=1, **options) as cursor:
+        if projection is not None or self._scope.policy.on_error != "raise":
+            with self.find(
+                as_filter(filter), projection=projection, sort=sort, skip=skip, batch_size=1, **options
+            ) as cursor:
                 return next(cursor, None)
         stores = self._stores(session, on_primary=self._driver.on_primary)
-        return cast("T | None", self._driver.run(self._find_one(filter, sort, skip, options, stores=stores)))
+        return self._driver.run(self._find_one(filter, sort, skip, options, stores=stores))
+
+    @overload
+    def find(
+        self, filter: Filter | None = None, *, projection: None = None, sort: Sort | None = None, **options: Any
+    ) -> LazyCursor[T]: ...
+
+    @overload
+    def find(
+        self, filter: Filter | None = None, *, projection: Projected, sort: Sort | None = None, **options: Any
+    ) -> LazyCursor[PartialDocument]: ...
 
     def find(
         self,
         filter: Filter | None = None,
         *,
+        projection: Projected | None = None,
         sort: Sort | None = None,
         skip: int = 0,
         limit: int = 0,
         batch_size: int = 0,
         session: Any = None,
         **options: Any,
-    ) -> LazyCursor[T]:
+    ) -> LazyCursor[Any]:
         """A cursor over the matches, at head. Outdated documents come back upgraded.
 
         Iterating it raises `UpgradeError`, `InvalidVersionError`, `RetiredVersionError` or `ModelError` for a document
         that cannot be read (or skips it: `Policy.on_error`), and `AheadError` for a newer one (or hands it over as
-        stored: `Policy.on_ahead`). Batches are of 500 documents unless `batch_size` says otherwise.
+        stored: `Policy.on_ahead`). Batches are of 500 documents unless `batch_size` says otherwise. With a `projection`
+        the documents are `PartialDocument`s: dicts of what was asked, of the newest shape, which no write accepts.
         """
-        command = self._batches(filter, sort, skip, limit, batch_size, with_session(options, session))
+        options = with_session(options, session)
+        scope, command = self._query(filter, projection, sort, skip, limit, batch_size, options)
         stores = partial(self._stores, session, on_primary=self._driver.on_primary)
-        return LazyCursor(self._scope, self._driver, command, stores=stores)
+        return LazyCursor(scope, self._driver, command, stores=stores)
 
     def insert_one(self, document: T | Filter, *, session: Any = None, **options: Any) -> InsertOneResult:
         """Insert a model or a dict, stored at head: unstamped ones are stamped, older ones upgraded first.
@@ -253,6 +300,28 @@ class LazyCollection(Binding[T]):
         """The same collection with another policy, or with pymongo's other options (`read_preference=`, …)."""
         return cast("LazyCollection[T]", LazyCollection(*self._again(policy, options), listeners=self._scope.listeners))
 
+    def aggregate(
+        self, pipeline: Sequence[Filter], *, upgrade: bool = False, session: Any = None, **options: Any
+    ) -> Any:
+        """The server's own cursor; with `upgrade`, the pipeline sees documents at head.
+
+        The upgrade is prepended as stages (behind what must be first, or may as well). Documents outside the safe filter
+        pass as stored, with their stamp. `SchemaError` names a revision that cannot run inside MongoDB.
+        """
+        stages = upgraded(self._scope.schema, pipeline) if upgrade else pipeline
+        return self._driver.aggregate(stages, with_session(options, session))
+
+    def distinct(self, key: str, filter: Filter | None = None, *, session: Any = None, **options: Any) -> list[Any]:
+        """The distinct values at `key`, as if every match were at head; outdated ones are upgraded in memory."""
+        return self._driver.run(distinct(self._scope, key, filter, with_session(options, session)))
+
+    def watch(
+        self, pipeline: Sequence[Filter] | None = None, *, session: Any = None, **options: Any
+    ) -> LazyChangeStream:
+        """A change stream whose documents are at head; one that cannot be upgraded stays as stored, and is logged."""
+        stream = self._driver.watch(pipeline, with_session(options, session))
+        return LazyChangeStream(self._scope, stream, pipeline)
+
     def coverage(self) -> Coverage:
         """How many documents are at each version: counted on the server in one scan."""
         return self._driver.run(coverage(self._scope))
@@ -272,4 +341,4 @@ class LazyCollection(Binding[T]):
         Up to `sample` documents of each version, drawn at random, are upgraded both ways and compared byte for byte,
         validated by the schema's model, and brought back where every revision declares that this restores them.
         """
-        return self._driver.run(verify(self._scope, sample=sample))
+        return self._driver.run(verifying(self._scope, sample))

@@ -7,7 +7,6 @@ times the driver's own cursor.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
@@ -56,15 +55,17 @@ class _Query:
     def _with(self, **changes: Any) -> Self:
         if self._started:
             raise InvalidOperation("cannot set options after executing query")
-        self._command = replace(self._command, **changes)
+        self._command = self._command._replace(**changes)
         return self
 
     def _begin(self) -> Batches:
         self._started = True
-        return replace(self._command, batch_size=self._command.batch_size or BATCH_SIZE)
+        return self._command._replace(batch_size=self._command.batch_size or BATCH_SIZE)
 
     def _session(self) -> dict[str, Any]:
-        return {name: value for name, value in self._command.options.items() if name == "session"}
+        """The options that hold for what is asked besides: an `$elemMatch` under the query's collation."""
+        names = ("session",) if self._scope.fetch is None else ("session", "collation")
+        return {name: self._command.options[name] for name in names if name in self._command.options}
 
 
 class LazyCursor(_Query, Generic[T]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import bson
@@ -15,6 +15,7 @@ from lazymigrate.events import Event, EventKind, Listener
 from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.model import ModelAdapter
 from lazymigrate.policy import Policy
+from lazymigrate.projection import Fetch, parse
 from lazymigrate.schema import Schema
 
 __all__ = ["Scope", "tolerant"]
@@ -34,7 +35,7 @@ class Scope:
     """A schema at work on one collection: how documents are decoded, what they become, and what the policy is.
 
     Two things in it change: `said`, what this collection object has warned of, so that it does so once; and `in_flight`,
-    the raw `_id`s of the documents that it is writing back just now.
+    the raw `_id`s of the documents that it is writing back just now. `fetch` is the projection of one query.
     """
 
     schema: Schema
@@ -43,8 +44,17 @@ class Scope:
     name: str
     codec: CodecOptions[Any]
     listeners: tuple[Listener, ...] = ()
+    fetch: Fetch | None = None
     said: set[str] = field(default_factory=set)
     in_flight: dict[bytes, object] = field(default_factory=dict)
+
+    def projected(self, projection: Any) -> Scope:
+        """The same for one query with a projection, which gives no models; itself where there is none."""
+        parsed = parse(projection)
+        if parsed is None:
+            return self
+        fields = self.schema.chain(self.schema.oldest, self.schema.head).fields
+        return replace(self, adapter=None, fetch=parsed.to_fetch(fields, self.schema.version_field))
 
     def decode(self, raw: bytes) -> dict[str, Any]:
         """A raw document as the application reads it."""

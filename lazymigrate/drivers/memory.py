@@ -8,7 +8,6 @@ answered wrongly. It is no stand-in for MongoDB: that is what the conformance su
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from struct import Struct
 from typing import Any, TypeVar
 
@@ -233,7 +232,7 @@ class MemoryDriver:
         found = self.find(Find(change.filter, change.options.get("sort"), limit=1, options=options))
         before: dict[str, Any] | None = bson.decode(found[0], CODEC) if found else None
         target = change.filter if before is None else {"_id": before["_id"]}
-        result = self.carry_out(replace(change, filter=target, options=options))
+        result = self.carry_out(change._replace(filter=target, options=options))
         if not command.after:
             return before
         identity = getattr(result, "upserted_id", None) if before is None else before["_id"]

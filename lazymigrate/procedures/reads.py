@@ -12,18 +12,21 @@ brought back. No failure of a write-back fails the read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bson import encode
 from bson.errors import BSONError
 
 from lazymigrate.change import CompareAndSet
-from lazymigrate.commands import Allowance, Attempt, CompareAndSetMany, Failure, Find, Procedure
+from lazymigrate.commands import Aggregate, Allowance, Attempt, CompareAndSetMany, Failure, Find, Procedure
 from lazymigrate.documents import copy_value
 from lazymigrate.elements import only
+from lazymigrate.elemmatch import match_pipelines, read_matches
 from lazymigrate.exceptions import AheadError, DocumentError
 from lazymigrate.outcome import Ahead, Outcome, Refused, Settled, Upgraded, outcome, undecodable
 from lazymigrate.procedures.quarantine import list_errors
+from lazymigrate.projection import Fetch, PartialDocument
 from lazymigrate.scope import LOGGER, Scope
 
 __all__ = ["arrive", "find_one", "read_batch", "upgrade_stored"]
@@ -69,6 +72,8 @@ def read_batch(
     What is returned is iterated once: under `on_error="raise"` each document is made ready when it is asked for (few
     are alive at a time, which the garbage collector thanks), and the error of one comes in its place.
     """
+    if scope.fetch is not None:
+        return (yield from read_projected(scope, scope.fetch, documents, options))
     fresh: dict[bytes, Outcome] = {}
     if all_at_head(scope, documents):
         if scope.adapter is None:
@@ -109,6 +114,21 @@ def store_outdated(
         explain_refusal(scope, found)
         return {}
     return (yield from upgrade_stored(scope, found, options))
+
+
+def read_projected(
+    scope: Scope, fetch: Fetch, documents: list[dict[str, Any]], options: dict[str, Any]
+) -> Procedure[Iterable[PartialDocument]]:
+    """A batch of a query with a projection: brought to head, and then trimmed to what was asked. Nothing is stored."""
+    values = yield from read_batch(replace(scope, fetch=None), documents, options, stores=False)
+    if not fetch.matches:
+        return map(fetch.trim, values)
+    whole = list(values)
+    answers: list[bytes] = []
+    for pipeline in match_pipelines(whole, fetch.matches, scope.codec):
+        answers += yield Aggregate(pipeline, options)
+    matched = read_matches(answers, fetch.matches, len(whole))
+    return map(fetch.trim, whole, matched)
 
 
 def ready_with(scope: Scope, fresh: dict[bytes, Outcome]) -> Callable[[dict[str, Any]], Any]:

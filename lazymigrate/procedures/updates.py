@@ -30,6 +30,7 @@ from lazymigrate.exceptions import ConflictError
 from lazymigrate.outcome import Refused, Upgraded, outcome
 from lazymigrate.procedures.reads import RACES, arrive
 from lazymigrate.procedures.writes import at_head, inserted, new, refuse_ahead, storable, writable
+from lazymigrate.projection import PartialDocument
 from lazymigrate.scope import Scope
 from lazymigrate.versions import among
 
@@ -127,7 +128,7 @@ def find_one_and(
         yield from upgrade_first(scope, filter, options)
         found = yield FindOneAnd(change, after)
         if found is not None:
-            return arrive(scope, found)
+            return given(scope, found, options)
         if not (yield from upgrade_match(scope, filter, options)):
             break
     if scope.policy.on_ahead == "raise":
@@ -135,7 +136,16 @@ def find_one_and(
     if missing is None:
         return None
     found = yield FindOneAnd(missing, after)
-    return None if found is None else arrive(scope, found)
+    return None if found is None else given(scope, found, options)
+
+
+def given(scope: Scope, found: dict[str, Any], options: Options) -> Any:
+    """What was found at head as the caller gets it; a projection was the server's own."""
+    if options.get("projection") is None:
+        return arrive(scope, found)
+    if scope.schema.version_field in found:
+        found[scope.schema.version_field] = scope.schema.head
+    return PartialDocument(found)
 
 
 def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Options) -> Procedure[BulkWriteResult]:

@@ -33,6 +33,7 @@ from lazymigrate.model import Origin
 from lazymigrate.outcome import Ahead, Refused, compare_and_set, outcome
 from lazymigrate.procedures.reads import RACES
 from lazymigrate.scope import Scope
+from lazymigrate.trimming import refuse_partial
 from lazymigrate.versions import ahead_filter, not_ahead, parse_stamp
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def at_head(scope: Scope, given: Any) -> dict[str, Any]:
     Unstamped: stamped. Stamped older: upgraded first. `AheadError` for one that is ahead.
     """
     schema = scope.schema
+    refuse_partial(scope.name, given)
     if scope.adapter is not None and isinstance(given, scope.adapter.model):
         origin = scope.adapter.origin(given)
         if origin is not None:
@@ -243,6 +245,7 @@ def save(scope: Scope, instance: Any, expect: Expect, options: Mapping[str, Any]
     three, and when the document is gone, `ConflictError`.
     """
     adapter = scope.adapter
+    refuse_partial(scope.name, instance)
     if adapter is None:
         raise TypeError(
             f"{scope.name}: save() stores instances of a model, and this collection was opened with a schema. Use "
@@ -327,7 +330,7 @@ def replay(scope: Scope, raw: bytes, stored: dict[str, Any], change: Change, *, 
         )
     change.apply(wanted)
     version = schema.version_of(stored)
-    if version >= schema.settled and not whole:
+    if version >= schema.settled and not whole and bson.encode(stored, codec_options=scope.codec) == raw:
         guard = AtHead(schema.version_field, schema.base, schema.settled, schema.head)
         return CompareAndSet(raw, guard, Change.between(stored, wanted))
     return compare_and_set(scope, raw, stored, wanted, version, whole=whole)
