@@ -39,6 +39,7 @@ __all__ = [
     "string_to_date",
     "string_to_decimal",
     "string_to_double",
+    "string_to_int",
     "string_to_object_id",
     "string_to_whole",
     "whole_to_decimal",
@@ -197,6 +198,16 @@ def string_to_whole(text: str) -> int:
     except ValueError:
         number = None
     if number is None or str(number) != text:  # int() also reads " 12", "+1", "1_0" and "007"
+        raise InexactError
+    return number
+
+
+def string_to_int(text: str) -> int:
+    try:
+        number = int(text) if len(text) <= 11 else INT[1] + 1
+    except ValueError:
+        raise InexactError from None
+    if not INT[0] <= number <= INT[1] or str(number) != text:
         raise InexactError
     return number
 

@@ -44,6 +44,7 @@ class Rename(Operation):
         *old_parents, old = split_path(old_path)
         *new_parents, new = split_path(new_path)
         sources, targets = tuple(old_parents), tuple(new_parents)
+        only_parent = sources[0] if len(sources) == 1 else None
         taken = f"the target {new_path!r} is already present beside {old_path!r}"
 
         def move(document: dict[str, Any]) -> None:
@@ -71,7 +72,9 @@ class Rename(Operation):
                 prune(document, sources)
 
         def move_inside(document: dict[str, Any]) -> None:
-            holder = reach(document, sources, old_path)
+            holder = document.get(only_parent) if only_parent is not None else None
+            if type(holder) is not dict:
+                holder = reach(document, sources, old_path)
             if holder is not None:
                 move(holder)
 
