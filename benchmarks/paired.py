@@ -33,5 +33,5 @@ def measure(pairs: Mapping[str, Pair], rounds: int) -> dict[str, list[float]]:
                 found[name].append(seconds["ours"] / seconds["other"])
     for name, values in found.items():
         low, median, high = statistics.quantiles(values, n=4)
-        print(f"  {name:38} {median:.3f}  ({low:.2f} to {high:.2f})  at most {pairs[name].limit}")
+        print(f"  {name:52} {median:.3f}  ({low:.2f} to {high:.2f})  at most {pairs[name].limit}")
     return found
