@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
+from lazymigrate.drivers.memory import MemoryCollection
 from lazymigrate.events import Listener
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.model import belongs_to
@@ -56,6 +57,7 @@ class Binding(Generic[T]):
             name=collection.name,
             codec=tolerant(collection.codec_options),
             listeners=tuple(listeners),
+            acknowledged=isinstance(collection, MemoryCollection) or bool(collection.write_concern.acknowledged),
         )
 
     def __repr__(self) -> str:

@@ -299,7 +299,7 @@ async def test_lazy_is_eager(bench: Bench) -> None:
     seed = int(os.environ.get("LAZYMIGRATE_SEQUENCES_SEED", "1"))
     eager = bench.stored.database["eager"]
     for number in range(SEQUENCES):
-        chance = random.Random(seed * 1_000_000 + number)
+        chance = random.Random(f"{bench.name} {seed} {number}")
         bench.stored.delete_many({})
         eager.delete_many({})
         both = Both(bench, eager, chance, functions=number % 2 == 0, with_older=number % 3 == 0, done=done)

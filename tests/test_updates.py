@@ -13,7 +13,9 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 from schemas import declared, user_model, users
 from test_conformance import AHEAD, MIDDLE, NEW, OLD, OLD_AT_HEAD
 
-from lazymigrate import AheadError, LazyCollection, ModelError, Policy, Schema, UpgradeError, ops
+from lazymigrate import AheadError, ConflictError, LazyCollection, ModelError, Policy, Schema, UpgradeError, ops
+from lazymigrate.commands import CompareAndSetMany, Stored
+from lazymigrate.drivers.pymongo import PymongoDriver
 
 KEEP = Policy(on_ahead="keep")
 BROKEN = {"_id": 5, "mail": "x"}  # no name to split
@@ -338,3 +340,40 @@ def test_a_schema_without_revisions_updates_unstamped_documents(people: Collecti
     assert lazy.update_many({}, {"$set": {"x": 2}}).modified_count == 1
     lazy.update_one({"_id": 2}, {"$set": {"x": 1}}, upsert=True)
     assert list(people.find()) == [{"_id": 1, "x": 2}, {"_id": 2, "x": 1, "schema_version": 1}]
+
+
+def test_an_unacknowledged_update_reaches_outdated_documents_too(people: Collection[Document]) -> None:
+    people.insert_many([{"_id": 1, "name": "A", "mail": "m"}, {"_id": 2, "name": "B", "mail": "m"}])
+    lazy = LazyCollection(people.with_options(write_concern=pymongo.WriteConcern(w=0)), declared())
+    assert not lazy.update_one({"_id": 1}, {"$set": {"x": 1}}).acknowledged
+    lazy.update_many({"_id": 2}, {"$set": {"x": 2}})
+    assert people.count_documents({"x": {"$exists": True}}) <= 2
+    lazy.update_one({"_id": 3}, {"$set": {"x": 3}}, upsert=True)
+    lazy.raw.with_options(write_concern=pymongo.WriteConcern(w=1)).insert_one(
+        {"_id": 4}
+    )  # after those on one connection
+    stored = list(people.find({"_id": {"$lt": 4}}).sort("_id"))
+    assert [(document["x"], document["schema_version"]) for document in stored] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_update_that_loses_every_race_says_so(people: Collection[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+    people.insert_one({"_id": 1, "name": "A", "mail": "m"})
+    lazy = LazyCollection(people, declared())
+    monkeypatch.setattr(PymongoDriver, "carry_out", losing(PymongoDriver.carry_out))
+    for write in (
+        lambda: lazy.update_one({"_id": 1}, {"$set": {"x": 1}}),
+        lambda: lazy.update_many({"_id": 1}, {"$set": {"x": 1}}),
+        lambda: lazy.find_one_and_update({"_id": 1}, {"$set": {"x": 1}}),
+    ):
+        with pytest.raises(ConflictError, match="Repeat it"):
+            write()
+    assert people.find_one() == {"_id": 1, "name": "A", "mail": "m"}
+
+
+def losing(carry_out: Any) -> Any:
+    """A driver on which somebody else is always faster."""
+
+    def carry(self: PymongoDriver, command: Any) -> Any:
+        return Stored(0) if isinstance(command, CompareAndSetMany) else carry_out(self, command)
+
+    return carry

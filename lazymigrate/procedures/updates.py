@@ -58,18 +58,28 @@ def update_one(scope: Scope, filter: Filter, update: Any, *, upsert: bool, optio
     """Update one match, at head or brought there first; `AheadError` when there are only such as are ahead."""
     refuse_stamp(scope, update)
     allowed = current(scope, filter)
+    upserting = UpdateOne(allowed, stamped(scope, update, upsert=upsert), upsert=upsert, options=options)
     result: UpdateResult
+    if not scope.acknowledged:  # nobody will say whether there was a match
+        if scope.policy.on_ahead == "raise":
+            yield from refuse_ahead(scope, filter, options)
+        yield from upgrade_matches(scope, filter, options)
+        result = yield upserting
+        return result
+    lost = 0
     while True:
         yield from upgrade_first(scope, filter, options)
         result = yield UpdateOne(allowed, stamped(scope, update), upsert=False, options=options)
-        if not result.acknowledged or result.matched_count:
+        if result.matched_count:
             return result
-        if not (yield from upgrade_match(scope, filter, options)):
+        won = yield from upgrade_match(scope, filter, options)
+        if won is None:
             break
+        lost = patience(scope, won, lost)
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
     if upsert:
-        result = yield UpdateOne(allowed, stamped(scope, update, upsert=True), upsert=True, options=options)
+        result = yield upserting
     return result
 
 
@@ -124,13 +134,16 @@ def find_one_and(
     options: Options,
 ) -> Procedure[Any]:
     """Change one match and give it; where there is none, what `missing` gives."""
+    lost = 0
     while True:
         yield from upgrade_first(scope, filter, options)
         found = yield FindOneAnd(change, after)
         if found is not None:
             return given(scope, found, options)
-        if not (yield from upgrade_match(scope, filter, options)):
+        won = yield from upgrade_match(scope, filter, options)
+        if won is None:
             break
+        lost = patience(scope, won, lost)
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
     if missing is None:
@@ -234,32 +247,34 @@ def upgrade_first(scope: Scope, filter: Filter, options: Options) -> Procedure[N
             break
 
 
-def upgrade_match(scope: Scope, filter: Filter, options: Options) -> Procedure[bool]:
-    """Bring one outdated match to head; False when there is none."""
+def upgrade_match(scope: Scope, filter: Filter, options: Options, *, page: int = 1) -> Procedure[int | None]:
+    """Bring some outdated matches to head; how many were, and None when there is none."""
     if scope.schema.settled == scope.schema.oldest:
-        return False
-    raws = yield Find(outdated(scope, filter), limit=1, options=scope.find_options(options), primary=True)
-    if raws:
-        yield from upgraded(scope, raws, options)
-    return bool(raws)
+        return None
+    raws = yield Find(outdated(scope, filter), limit=page, options=scope.find_options(options), primary=True)
+    return (yield from upgraded(scope, raws, options)) if raws else None
 
 
 def upgrade_matches(scope: Scope, filter: Filter, options: Options) -> Procedure[None]:
     """Bring all outdated matches to head, a page at a time; raises why one of them cannot be."""
     lost = 0
-    while scope.schema.settled > scope.schema.oldest:
-        raws = yield Find(outdated(scope, filter), limit=PAGE, options=scope.find_options(options), primary=True)
-        if not raws:
-            break
-        lost = 0 if (yield from upgraded(scope, raws, options)) else lost + 1
-        if lost > RACES:
-            raise ConflictError(
-                f"{scope.name}: outdated documents that the update matches were changed by others each of {lost} times; "
-                "nothing was updated. Repeat the update.",
-                collection=scope.name,
-                document_id=None,
-                version=scope.schema.head,
-            )
+    while (won := (yield from upgrade_match(scope, filter, options, page=PAGE))) is not None:
+        lost = patience(scope, won, lost)
+
+
+def patience(scope: Scope, won: int, lost: int) -> int:
+    """How many times in a row nothing could be brought to head; `ConflictError` when that is too often."""
+    if won:
+        return 0
+    if lost == RACES:
+        raise ConflictError(
+            f"{scope.name}: outdated documents that the write matches were changed by others each of {lost} times; "
+            "nothing was written. Repeat it.",
+            collection=scope.name,
+            document_id=None,
+            version=scope.schema.head,
+        )
+    return lost + 1
 
 
 def upgraded(scope: Scope, raws: Sequence[bytes], options: Options) -> Procedure[int]:
