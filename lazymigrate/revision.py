@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from traceback import walk_tb
 from typing import Any, NoReturn, TypeVar
 
 from lazymigrate.exceptions import IrreversibleError, SchemaError
@@ -202,11 +203,19 @@ class Revision:
     def reason(self, cause: Exception) -> str:
         """What a function's exception says without a document's values: a key that stands in its code is none."""
         said = f"it raised {type(cause).__name__}"
+        running = {frame.f_code for frame, _ in walk_tb(cause.__traceback__)}
+        function, touches, reads = self.function, self.touches, self.reads
+        for operation in self.operations:
+            called = getattr(operation, "function", None)
+            if getattr(called, "__code__", None) in running:
+                said = f"'{operation}' raised {type(cause).__name__}"
+                function, effects = called, operation.effects()
+                touches, reads = frozenset(effects.computes), frozenset(effects.reads)
         key = cause.args[0] if isinstance(cause, KeyError) and len(cause.args) == 1 else None
-        code = getattr(self.function, "__code__", None)
+        code = getattr(function, "__code__", None)
         if not isinstance(key, str) or code is None or key not in code.co_consts:
             return said
-        if self.touches is not None and key not in self.touches | self.reads | {"_id"}:
+        if touches is not None and key not in touches | reads | {"_id"}:
             return f"{said} for {key!r}, which it is not given: it is in neither touches= nor reads="
         return f"{said} for {key!r}"
 

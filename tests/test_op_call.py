@@ -12,6 +12,7 @@ from lifecycle import DIFFERS, LOST, MEANING, Case, applied, caught, check
 from pymongo.collection import Collection
 from strategies import documents
 
+from lazymigrate import Schema, UpgradeError
 from lazymigrate.documents import same
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Expression, Operation, OperationError, Step
@@ -205,3 +206,19 @@ MUTANTS = {
 @pytest.mark.parametrize(("mutant", "failure"), MUTANTS.items())
 def test_a_mutant_is_caught(people: Collection[dict[str, Any]], mutant: type[Call], failure: str) -> None:
     assert failure in caught(people, mutant, CASES)
+
+
+def test_an_error_names_the_call_and_the_field_that_it_is_not_given() -> None:
+    def give(person: dict[str, Any]) -> None:
+        person["a"] = person["b"]
+
+    def take(person: dict[str, Any]) -> None:
+        person["a"] = person["c"]
+
+    schema = Schema("people")
+    schema.revision(2, call(give, touches={"a"}, reads={"b"}), call(take, touches={"a"}))
+    with pytest.raises(UpgradeError, match=r"'call take' raised KeyError for 'c', which it is not given"):
+        schema.upgrade({"_id": 1, "b": 1, "c": 2})
+    with pytest.raises(UpgradeError, match=r"'call give' raised KeyError for 'b'\. Mend") as caught:
+        schema.upgrade({"_id": 1})
+    assert isinstance(caught.value.__cause__, KeyError)

@@ -22,6 +22,7 @@ from pymongo.collection import Collection
 from lazymigrate import AheadError, ConflictError, Policy, Schema, ops
 from lazymigrate.documents import same
 from lazymigrate.drivers.memory import CODEC
+from lazymigrate.procedures import updates
 
 SEQUENCES = int(os.environ.get("LAZYMIGRATE_SEQUENCES", "60"))
 STEPS = 14
@@ -313,3 +314,22 @@ async def test_lazy_is_eager(bench: Bench) -> None:
         await both.end()
     assert SEQUENCES < 40 or len(done) == 18, done
     print(f"{bench.name}: {SEQUENCES} sequences, {sum(done.values())} steps: {done}")  # noqa: T201 (the figures are the point)
+
+
+async def test_the_oracle_catches_an_update_that_does_not_ask_for_the_version(
+    people: Collection[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updates, "current", lambda scope, filter: dict(filter))  # noqa: ARG005
+    bench = Bench("pymongo", people, people)
+    with pytest.raises(AssertionError):
+        for number in range(20):
+            chance = random.Random(number)
+            people.delete_many({})
+            eager = people.database["eager"]
+            eager.delete_many({})
+            both = Both(bench, eager, chance, functions=False, with_older=False)
+            for _ in range(4):
+                await both.insert_old(chance.randrange(IDS))
+            for identity in range(IDS):
+                await both.update_one(identity)
+            await both.end()

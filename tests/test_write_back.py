@@ -14,6 +14,11 @@ from pymongo.database import Database
 from schemas import declared, user_model, users
 
 from lazymigrate import LazyCollection, Policy
+from lazymigrate.commands import Attempt, CompareAndSetMany, Find
+from lazymigrate.drivers.memory import CODEC, MemoryDriver
+from lazymigrate.procedures import reads
+from lazymigrate.scope import Scope
+from lazymigrate.testing import MemoryCollection
 
 OLD = {"_id": 1, "name": "Ada Lovelace", "mail": "m"}
 STORING = Policy(write_back=True)
@@ -137,3 +142,38 @@ def test_ten_thousand_outdated_documents_in_one_cursor(people: Collection[dict[s
     lazy = LazyCollection(people, users(), STORING)
     assert [d["_id"] for d in lazy.find().sort("_id")] == list(range(10_000))
     assert people.count_documents({"schema_version": 3}) == 10_000
+
+
+def test_one_flight_at_a_time() -> None:
+    """What one read is writing back just now, another read of the same collection object reads again before it writes."""
+    schema = users()
+    collection = MemoryCollection("people")
+    collection.put({"_id": 1, "name": "Ada Lovelace", "mail": "m"})
+    driver = MemoryDriver(collection)
+    scope = Scope(schema, None, Policy(write_back=True), "people", CODEC)
+    find = Find({"_id": 1}, limit=1)
+    first, second = (reads.find_one(scope, find, {}, stores=True) for _ in range(2))
+
+    def step(procedure: Any, command: Any) -> Any:
+        return procedure.send(driver.carry_out(command))
+
+    storing = step(first, next(first)).command
+    assert isinstance(storing, CompareAndSetMany)
+    again = step(second, next(second)).command
+    assert isinstance(again, Find)  # and no second compare-and-set
+    with pytest.raises(StopIteration) as ended:
+        step(first, Attempt(storing))
+    with pytest.raises(StopIteration) as followed:
+        step(second, Attempt(again))
+    assert ended.value.value == followed.value.value == collection.documents()[0]
+    assert scope.in_flight == {}
+
+    collection.put({"_id": 1, "name": "Ada Lovelace", "mail": "m"})
+    stuck, patient = (reads.find_one(scope, find, {}, stores=True) for _ in range(2))
+    step(stuck, next(stuck))
+    command = step(patient, next(patient)).command
+    command = step(patient, Attempt(command)).command
+    assert isinstance(command, CompareAndSetMany)  # still outdated: it is written in spite of the flight
+    stuck.close()
+    patient.close()
+    assert scope.in_flight == {}
