@@ -557,8 +557,8 @@ class Report:
     def __str__(self) -> str:
         total = sum(sum(counts.values()) for counts in self.operations.values())
         lines = [
-            f"{len(self.roles)} processes ({', '.join(self.roles)}) on {self.documents} hot documents for "
-            f"{self.seconds:.0f} s: {total:,} operations, {self.acknowledged:,} of them acknowledged counts and pushes"
+            f"{len(self.roles)} processes ({', '.join(self.roles)}) on {self.documents} hot documents for {self.seconds:.0f} s",
+            f"  {total:,} operations; {self.acknowledged:,} acknowledged counts and pushes compared with what is stored",
         ]
         for role, counts in self.operations.items():
             lines.append(f"  {role}: " + ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())))

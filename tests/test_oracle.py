@@ -319,7 +319,7 @@ async def test_lazy_is_eager(bench: Bench) -> None:
 async def test_the_oracle_catches_an_update_that_does_not_ask_for_the_version(
     people: Collection[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updates, "current", lambda scope, filter: dict(filter))  # noqa: ARG005
+    monkeypatch.setattr(updates, "current", lambda scope, asked: dict(asked))
     bench = Bench("pymongo", people, people)
     with pytest.raises(AssertionError):
         for number in range(20):
