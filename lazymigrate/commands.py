@@ -78,10 +78,15 @@ class Aggregate(NamedTuple):
 
 
 class CompareAndSetMany(NamedTuple):
-    """→ `Stored`. In no order; those that did not win changed nothing."""
+    """→ `Stored`. In no order; those that did not win changed nothing.
+
+    `hurried`: one server's word is enough, where the collection asks for no more. What a failover undoes is outdated
+    again, and upgraded again.
+    """
 
     commands: Sequence[CompareAndSet]
     options: Options = NONE
+    hurried: bool = False
 
 
 class Stored(NamedTuple):

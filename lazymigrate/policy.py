@@ -16,7 +16,9 @@ OnAhead = Literal["raise", "keep"]
 class Policy:
     """The choices that a collection makes while reading; under none of them is anything lost or relabelled.
 
-    - `write_back`: store the upgraded document after a read, by compare-and-set. It never fails the read.
+    - `write_back`: store the upgraded document after a read, by compare-and-set. It never fails the read. Unless the
+      collection asks for a write concern of its own, it waits for one server only: what a failover undoes is outdated
+      again, and upgraded again.
     - `write_back_rate`: at most so many documents a second are written back by this collection object (a second's worth
       at once); the others are upgraded in memory only. None is no limit.
     - `on_error`: what a document that cannot be read does: `"raise"` its error, `"skip"` it, or skip it and list it

@@ -16,7 +16,7 @@ from lazymigrate.exceptions import (
     SchemaError,
     describe,
 )
-from lazymigrate.model import ModelAdapter, belongs_to, mark
+from lazymigrate.model import ModelAdapter, adapter_for, belongs_to, mark
 from lazymigrate.operation import Operation
 from lazymigrate.rendering import Update, safe_conditions, stages, updates
 from lazymigrate.revision import Function, Revision, check_function, field_names
@@ -201,7 +201,11 @@ class Schema:
         return revision
 
     def model(self, cls: type[M]) -> type[M]:
-        """Declare the pydantic class of the newest shape; the class comes back as it was, knowing its schema."""
+        """Declare the class of the newest shape: a pydantic model, or a dataclass (pydantic's or the standard library's).
+
+        The class comes back as it was, knowing its schema. `SchemaError` when documents cannot become instances of it
+        and back.
+        """
         if self._adapter is not None:
             raise SchemaError(
                 f"{self.name}: it has a model already, {self._adapter.model.__qualname__}; {cls!r} is the second. A "
@@ -213,7 +217,7 @@ class Schema:
                 f"{cls.__qualname__} belongs to the schema {owner.name!r} and cannot be the model of {self.name!r} "
                 "too. Declare a class of its own (a subclass will do)."
             )
-        self._adapter = ModelAdapter(cls, self.version_field, self.name)
+        self._adapter = adapter_for(cls, self.version_field, self.name)
         mark(cls, self)
         return cls
 

@@ -23,10 +23,10 @@ from typing import Any
 
 import bson
 import pytest
-from interleave import Process, World, random_orders
+from interleave import Process, World, every_order, random_orders
 from pymongo.results import UpdateResult
 
-from lazymigrate import PartialDocumentError, Policy, Schema
+from lazymigrate import PartialDocumentError, Policy, Schema, ops
 from lazymigrate.change import CompareAndSet
 from lazymigrate.commands import DeleteOne, Find, Procedure
 from lazymigrate.documents import copy_value, same
@@ -453,3 +453,44 @@ def test_all_of_the_usual_ways_are_caught() -> None:
         killed += getattr(verdict, mutant.fault) > 0
     print(f"mutants killed {killed}/{len(MUTANTS)}")  # noqa: T201 (as above)
     assert killed == len(MUTANTS) == 8
+
+
+@pytest.mark.parametrize("method", ["update_one", "find_one_and_update", "find_one_and_replace", "find_one_and_delete"])
+@pytest.mark.parametrize("upsert", [False, True])
+def test_no_order_lets_a_write_miss_a_document_that_a_reader_brings_to_head(method: str, upsert: bool) -> None:
+    schema = Schema("people")
+    schema.revision(2, ops.rename("views", "visits"))
+    collection = MemoryCollection("people")
+    driver = MemoryDriver(collection)
+    missed = counted = 0
+
+    def write() -> Procedure[Any]:
+        scope = Scope(schema, None, Policy(), "people", CODEC)
+        match method:
+            case "update_one":
+                change = {"$inc": {"visits": 1}}
+                return updates.update_one(scope, {"_id": 1}, change, upsert=upsert, options={})
+            case "find_one_and_update":
+                change = {"$inc": {"visits": 1}}
+                return updates.find_one_and_update(scope, {"_id": 1}, change, upsert=upsert, after=True, options={})
+            case "find_one_and_replace":
+                new = {"visits": 9}
+                return updates.find_one_and_replace(scope, {"_id": 1}, new, upsert=upsert, after=False, options={})
+            case _:
+                return updates.find_one_and_delete(scope, {"_id": 1}, {})
+
+    def judge(result: Any) -> None:
+        nonlocal missed
+        missed += result is None or getattr(result, "matched_count", 1) != 1
+
+    def build() -> World:
+        collection.stored.clear()
+        collection.put({"_id": 1, "views": 3})
+        storing = Scope(schema, None, Policy(write_back=True), "people", CODEC)
+        reader = reads.find_one(storing, Find({"_id": 1}, limit=1), {}, stores=True)
+        return World([Process(write(), judge), Process(reader)], driver.carry_out)
+
+    for _world in every_order(build):
+        counted += 1
+    assert counted > 10
+    assert missed == 0

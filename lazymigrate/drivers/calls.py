@@ -112,11 +112,13 @@ def targets(collection: Any, reading: Any) -> dict[str, Any]:
     whatever the collection's options.
     """
     concern = collection.write_concern if collection.write_concern.acknowledged else WriteConcern(w=1)
+    hurried = concern if concern.document else WriteConcern(w=1)
     database = collection.database
     return {
         "documents": collection,
         "reading": reading,
         "guarded": collection.with_options(write_concern=concern, read_preference=ReadPreference.PRIMARY),
+        "hurried": collection.with_options(write_concern=hurried, read_preference=ReadPreference.PRIMARY),
         "quarantine": database.get_collection(QUARANTINE, codec_options=collection.codec_options),
     }
 
@@ -134,8 +136,8 @@ def call(command: Command) -> Call:
             return Call(
                 "aggregate_raw_batches", arguments, options, gives="aggregate", on=asked(command), receive=joined
             )
-        case CompareAndSetMany(commands, options):
-            return compare_and_set(commands, options)
+        case CompareAndSetMany(commands, options, hurried):
+            return compare_and_set(commands, options, "hurried" if hurried else "guarded")
         case InsertOne(document, options):
             return Call("insert_one", (document,), options)
         case InsertMany(documents, options):
@@ -205,14 +207,14 @@ def find_one_and(change: UpdateOne | ReplaceOne | DeleteOne, *, after: bool) -> 
     return Call(method, (filter, changed), keywords, on="reading")
 
 
-def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
+def compare_and_set(commands: Any, options: Mapping[str, Any], on: str) -> Call:
     if len(commands) == 1:
         spelled = statement(commands[0])
         return Call(
             "update_one" if isinstance(spelled.update, list) else "replace_one",
             (spelled.filter, spelled.update),
             {"collation": SIMPLE, **options},
-            on="guarded",
+            on=on,
             receive=modified,
             recover=refused_one,
         )
@@ -220,7 +222,7 @@ def compare_and_set(commands: Any, options: Mapping[str, Any]) -> Call:
         "bulk_write",
         ([update(command) for command in commands],),
         {"ordered": False, **options},
-        on="guarded",
+        on=on,
         receive=modified,
         recover=modified_in_spite,
     )

@@ -253,7 +253,7 @@ def write_back(
     for command in commands:
         scope.in_flight.setdefault(command.identity, flight)
     try:
-        won = yield Attempt(CompareAndSetMany(commands, options))
+        won = yield Attempt(CompareAndSetMany(commands, options, hurried=True))
     finally:
         for command in commands:
             if scope.in_flight.get(command.identity) is flight:

@@ -76,6 +76,10 @@ def update_one(scope: Scope, filter: Filter, update: Any, *, upsert: bool, optio
         if won is None:
             break
         lost = patience(scope, won, lost)
+    if not upsert and scope.schema.settled > scope.schema.oldest:  # others may have brought one to head in between
+        result = yield UpdateOne(allowed, stamped(scope, update), upsert=False, options=options)
+        if result.matched_count:
+            return result
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
     if upsert:
@@ -144,6 +148,10 @@ def find_one_and(
         if won is None:
             break
         lost = patience(scope, won, lost)
+    if missing is None and scope.schema.settled > scope.schema.oldest:  # others may have brought one to head in between
+        found = yield FindOneAnd(change, after)
+        if found is not None:
+            return given(scope, found, options)
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
     if missing is None:
