@@ -28,7 +28,7 @@ from typing import Any
 from bson.raw_bson import RawBSONDocument
 
 from lazymigrate.documents import same
-from lazymigrate.elements import elements, only
+from lazymigrate.elements import elements, id_of, only
 from lazymigrate.paths import distinct_
 from lazymigrate.splicing import meets_equal_keys, spliced
 
@@ -204,7 +204,7 @@ class CompareAndSet:
     @property
     def identity(self) -> bytes:
         """The `_id` as a raw document of one element: exact, and fit for a key."""
-        return only(self.raw, ("_id",))
+        return id_of(self.raw)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -265,11 +265,11 @@ def documents_at(document: Expression, change: Change, *, distinct: bool = False
 def statement(command: CompareAndSet) -> Statement:
     """The update statement of a compare-and-set, in the spelling that is exact for this document."""
     guard, change = command.guard, command.change
-    if meets_equal_keys(command.raw, change):
+    plain = not isinstance(guard, AtHead) and guard.plain
+    if not plain and meets_equal_keys(command.raw, change):
         same_bytes = {"$expr": condition(Unchanged(command.raw, plain=False), change)}
         replacement = RawBSONDocument(spliced(command.raw, change))
         return Statement({"$and": [RawBSONDocument(command.identity), same_bytes]}, replacement)
-    plain = not isinstance(guard, AtHead) and guard.plain
     document: Expression = "$$ROOT"
     pipeline: list[dict[str, Any]] = []
     depth = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from struct import Struct
 
-__all__ = ["elements", "only", "split"]
+__all__ = ["elements", "id_of", "only", "split"]
 
 _INT32 = Struct("<i").unpack_from
 _PACK = Struct("<i").pack
@@ -57,6 +57,14 @@ def elements(raw: bytes) -> Iterator[tuple[str, int, int]]:
             raise ValueError(f"BSON type 0x{kind:02x} is not known")
         yield raw[position + 1 : name_end].decode("utf-8", "surrogateescape"), position, end
         position = end
+
+
+def id_of(raw: bytes) -> bytes:
+    """The `_id` of a document as a document of one element, which is fit for a key; of none where there is none."""
+    for name, start, end in elements(raw):  # the server puts it first
+        if name == "_id":
+            return _PACK(end - start + 5) + raw[start:end] + b"\0"
+    return _PACK(5) + b"\0"
 
 
 def only(raw: bytes, names: Collection[str]) -> bytes:

@@ -9,7 +9,7 @@ import bson
 from bson.errors import BSONError
 
 from lazymigrate.change import Change, CompareAndSet, Unchanged, fields_guard
-from lazymigrate.elements import only
+from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError, UpgradeError
 from lazymigrate.scope import Scope
 
@@ -90,5 +90,5 @@ def undecodable(scope: Scope, raw: bytes, error: BSONError) -> UpgradeError:
         f"{scope.name}: a document cannot be decoded ({type(error).__name__}), so it cannot be upgraded. Repair it with "
         "a client that reads raw BSON, or choose other codec_options.",
         collection=scope.name,
-        document_id=bson.decode(only(raw, ("_id",))).get("_id"),
+        document_id=bson.decode(id_of(raw)).get("_id"),
     )

@@ -47,7 +47,7 @@ from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, failure
 from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
 from lazymigrate.drivers.updating import updated
-from lazymigrate.elements import elements, only
+from lazymigrate.elements import elements, id_of, only
 from lazymigrate.splicing import spliced
 from lazymigrate.versions import parse_stamp
 
@@ -70,7 +70,7 @@ class MemoryCollection:
     def put(self, document: Mapping[str, Any] | bytes) -> None:
         """Store a document as it is, decoded or raw, over one with the same `_id`."""
         raw = document if isinstance(document, bytes) else bson.encode(document)
-        identity = only(raw, ("_id",))
+        identity = id_of(raw)
         rest = {name for name, _, _ in elements(raw)} - {"_id"}
         body = identity[4:-1] + b"".join(raw[start:end] for name, start, end in elements(raw) if name in rest)
         self.stored[identity] = _PACK(len(body) + 5) + body + b"\0"
@@ -177,7 +177,7 @@ class MemoryDriver:
             case QuarantineCount():
                 return len(self.collection.quarantine)
         for raw in found:
-            del stored[only(raw, ("_id",))]
+            del stored[id_of(raw)]
         return DeleteResult({"n": len(found)}, True)
 
     def find(self, command: Find) -> list[bytes]:
@@ -199,7 +199,7 @@ class MemoryDriver:
     def replace(self, command: ReplaceOne) -> UpdateResult:
         found = self.find(Find(command.filter, limit=1))
         if found:
-            identity = bson.decode(only(found[0], ("_id",)), CODEC)
+            identity = bson.decode(id_of(found[0]), CODEC)
             if order_key(command.replacement.get("_id", identity["_id"])) != order_key(identity["_id"]):
                 raise WriteError("the (immutable) field '_id' was found to have been altered", 66)
             self.collection.put({**identity, **command.replacement})
@@ -216,7 +216,7 @@ class MemoryDriver:
         modified = 0
         for raw in found:
             self.collection.put(updated(bson.decode(raw, CODEC), command.update))
-            modified += self.collection.stored[only(raw, ("_id",))] != raw
+            modified += self.collection.stored[id_of(raw)] != raw
         if found or not command.upsert:
             return UpdateResult({"n": len(found), "nModified": modified}, True)
         given = {

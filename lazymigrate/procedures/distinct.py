@@ -18,7 +18,7 @@ from bson import DBRef
 from bson.errors import BSONError
 
 from lazymigrate.commands import Aggregate, Distinct, Find, Procedure
-from lazymigrate.elements import only
+from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError
 from lazymigrate.outcome import undecodable
 from lazymigrate.procedures.quarantine import list_errors
@@ -88,7 +88,7 @@ def upgraded_values(
     page = Find(filter, sort=[("_id", 1)], limit=PAGE, options=asked)
     while True:
         raws: list[bytes] = yield page
-        last = scope.decode(only(raws[-1], ("_id",)))["_id"] if len(raws) == PAGE else None
+        last = scope.decode(id_of(raws[-1]))["_id"] if len(raws) == PAGE else None
         if isinstance(last, (str, Mapping)):
             # A collation may hold other texts for equal to the last of this page: they are not greater than it.
             equal = {"$expr": {"$eq": ["$_id", {"$literal": last}]}}

@@ -21,7 +21,7 @@ from bson.errors import BSONError
 from lazymigrate.change import CompareAndSet
 from lazymigrate.commands import Aggregate, Allowance, Attempt, CompareAndSetMany, Failure, Find, Procedure
 from lazymigrate.documents import copy_value
-from lazymigrate.elements import only
+from lazymigrate.elements import id_of
 from lazymigrate.elemmatch import match_pipelines, read_matches
 from lazymigrate.exceptions import AheadError, DocumentError
 from lazymigrate.outcome import Ahead, Outcome, Refused, Settled, Upgraded, outcome, undecodable
@@ -190,7 +190,7 @@ def find_one(scope: Scope, find: Find, options: dict[str, Any], *, stores: bool)
     if scope.listeners:
         scope.tell("upgraded", int(isinstance(outcome(scope, raw), Upgraded)))
     decided = yield from upgrade_stored(scope, raws, options)
-    return settle(scope, decided[only(raw, ("_id",))])
+    return settle(scope, decided[id_of(raw)])
 
 
 def settle(scope: Scope, decided: Outcome) -> Any:
@@ -219,7 +219,7 @@ def upgrade_stored(scope: Scope, raws: Sequence[bytes], options: dict[str, Any])
         commands: list[CompareAndSet] = []
         for raw in raws:
             result = outcome(scope, raw)
-            decided[only(raw, ("_id",))] = result
+            decided[id_of(raw)] = result
             if isinstance(result, Upgraded):
                 commands.append(result.command)
         if not commands or attempts == RACES:

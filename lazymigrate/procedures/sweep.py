@@ -13,7 +13,7 @@ import bson
 
 from lazymigrate.commands import CompareAndSetMany, Count, Find, Procedure, StampCounts, Stored
 from lazymigrate.coverage import Coverage
-from lazymigrate.elements import only
+from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.outcome import Refused, Upgraded, outcome
 from lazymigrate.procedures.quarantine import list_errors
@@ -58,7 +58,7 @@ def sweep(
             raws = yield Find(beyond(outdated, after), sort=[("_id", 1)], limit=page, primary=True)
             if not raws:
                 break
-            after = scope.decode(only(raws[-1], ("_id",)))["_id"]
+            after = scope.decode(id_of(raws[-1]))["_id"]
             decided = [outcome(scope, raw) for raw in raws]
             todo = [result for result in decided if isinstance(result, Upgraded)]
             stored = (yield CompareAndSetMany([result.command for result in todo])) if todo else Stored(0)

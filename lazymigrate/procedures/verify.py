@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 
 from lazymigrate.commands import Aggregate, Attempt, Failure, Find, Procedure, StampCounts
 from lazymigrate.coverage import Coverage
-from lazymigrate.elements import only
+from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError, ModelError, UpgradeError
 from lazymigrate.outcome import Refused, Upgraded, outcome
 from lazymigrate.scope import LOGGER, Scope
@@ -207,9 +207,9 @@ def sights(raw: bytes) -> Iterator[Sight]:
     stored, upgraded, restorable = (
         [bytes(document.raw) for document in answer.get(name, ())] for name in ("stored", "upgraded", "restorable")
     )
-    by_id = {only(document, ("_id",)): document for document in upgraded}
+    by_id = {id_of(document): document for document in upgraded}
     for document in stored:
-        identity = only(document, ("_id",))
+        identity = id_of(document)
         yield Sight(document, upgraded=by_id.get(identity), restorable=identity in restorable)
 
 
@@ -219,7 +219,7 @@ def judge(scope: Scope, tally: Tally, sight: Sight) -> None:
     if not isinstance(result, (Upgraded, Refused)):
         return  # it matched the version by another rule than the client's: there is nothing to upgrade
     tally.sampled += 1
-    identity = scope.decode(only(sight.raw, ("_id",)))["_id"]
+    identity = scope.decode(id_of(sight.raw))["_id"]
     if isinstance(result, Refused):
         if sight.upgraded is not None:
             tally.find(
