@@ -103,6 +103,8 @@ class MemoryDriver:
         except StopIteration as end:
             value: R = end.value
             return value
+        finally:
+            procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]:
         """The documents of a query, a batch at a time."""

@@ -41,6 +41,8 @@ class PymongoDriver:
         except StopIteration as end:
             value: R = end.value
             return value
+        finally:
+            procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     def carry_out(self, command: Command) -> Any:
         """Carry one command out."""

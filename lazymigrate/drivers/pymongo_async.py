@@ -40,6 +40,8 @@ class AsyncDriver:
         except StopIteration as end:
             value: R = end.value
             return value
+        finally:
+            procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     async def carry_out(self, command: Command) -> Any:
         """Carry one command out."""
