@@ -14,6 +14,7 @@ import dataclasses
 import weakref
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
@@ -32,7 +33,12 @@ M = TypeVar("M")
 _SCHEMA = "__lazymigrate_schema__"
 _ORIGIN = "__lazymigrate_origin__"
 _UNKNOWN: Any = object()
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@cache
+def anything() -> TypeAdapter[Any]:
+    """Dumps what has no class of its own; made when it is first needed, since that takes milliseconds."""
+    return TypeAdapter(Any)
 
 
 class Origin(NamedTuple):
@@ -290,7 +296,7 @@ class DataclassAdapter(ModelAdapter[M]):
         if self._extra:  # pydantic keeps them as attributes and does not dump them
             for name, value in vars(instance).items():
                 if name not in self._own and not name.startswith("_") and not hasattr(self.model, name):
-                    document.setdefault(name, _ANY.dump_python(value, by_alias=True, warnings=False))
+                    document.setdefault(name, anything().dump_python(value, by_alias=True, warnings=False))
         return document
 
     def _compared(self, instance: M, origin: Origin) -> tuple[dict[str, Any], dict[str, Any]]:
