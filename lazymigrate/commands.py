@@ -10,29 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from lazymigrate.change import CompareAndSet
 
 __all__ = [
+    "AdminCommand",
     "Aggregate",
     "Allowance",
+    "At",
     "Attempt",
     "Batches",
+    "Begin",
     "BulkWrite",
+    "Clock",
     "Command",
     "CompareAndSetMany",
     "Count",
+    "CreateIndex",
     "DeleteMany",
     "DeleteOne",
     "Distinct",
+    "DropIndex",
     "EstimatedCount",
     "Failure",
     "Find",
     "FindOneAnd",
+    "Finish",
     "InsertMany",
     "InsertOne",
     "ListInQuarantine",
+    "ListIndexes",
+    "Place",
     "Procedure",
     "QuarantineCount",
     "ReplaceOne",
@@ -40,6 +49,8 @@ __all__ = [
     "Stored",
     "UpdateMany",
     "UpdateOne",
+    "UpdateStatements",
+    "Wait",
 ]
 
 Options = Mapping[str, Any]
@@ -81,12 +92,14 @@ class CompareAndSetMany(NamedTuple):
     """→ `Stored`. In no order; those that did not win changed nothing.
 
     `hurried`: one server's word is enough, where the collection asks for no more. What a failover undoes is outdated
-    again, and upgraded again.
+    again, and upgraded again. `encoded`: the update statements of the commands in BSON, to be sent as they are in one
+    command of the server, which no driver retries; together they are smaller than a document may be.
     """
 
     commands: Sequence[CompareAndSet]
     options: Options = NONE
     hurried: bool = False
+    encoded: Sequence[bytes] = ()
 
 
 class Stored(NamedTuple):
@@ -95,6 +108,12 @@ class Stored(NamedTuple):
     won: int
     refused: Mapping[int, int] = MappingProxyType({})
     error: Exception | None = None
+
+
+class UpdateStatements(NamedTuple):
+    """→ `Stored`: update statements as the server has them, one after the other in one command. No driver retries it."""
+
+    statements: Sequence[Mapping[str, Any]]
 
 
 class InsertOne(NamedTuple):
@@ -214,6 +233,66 @@ class Allowance(NamedTuple):
     wanted: int
 
 
+class ListIndexes(NamedTuple):
+    """→ `list[dict]`: the collection's indexes, as the server describes them; none for a collection that is not there."""
+
+
+class CreateIndex(NamedTuple):
+    """→ `str`: the name of the index. One that is there already is no error."""
+
+    keys: Sequence[tuple[str, int]]
+    options: Options = NONE
+
+
+class DropIndex(NamedTuple):
+    """→ None."""
+
+    name: str
+
+
+class AdminCommand(NamedTuple):
+    """→ `dict`: what the server answers to a command on its `admin` database."""
+
+    command: Mapping[str, Any]
+
+
+class Clock(NamedTuple):
+    """→ `float`: seconds of a clock that only goes forward."""
+
+
+class Wait(NamedTuple):
+    """→ None, that many seconds later."""
+
+    seconds: float
+
+
+Place = Literal["sweep", "proof", "quarantine", "journal"]
+
+
+class At(NamedTuple):
+    """→ what its command gives, at another place than the collection as the caller configured it.
+
+    - `"sweep"`: the collection on the primary, with write concern majority.
+    - `"proof"`: the same, reading only what a majority has: what is seen there no failover undoes.
+    - `"quarantine"`, `"journal"`: these collections of the same database, on the primary, with write concern majority.
+    """
+
+    place: Place
+    command: Command
+
+
+class Begin(NamedTuple):
+    """→ a ticket: its command is being carried out while the procedure goes on, and ends even if the procedure does not."""
+
+    command: Command
+
+
+class Finish(NamedTuple):
+    """→ what the command of a ticket gave, or a `Failure`, when it has ended."""
+
+    ticket: Any
+
+
 class Attempt(NamedTuple):
     """→ what its command gives, or a `Failure` where the server or the network refused."""
 
@@ -247,6 +326,16 @@ Command = (
     | ListInQuarantine
     | QuarantineCount
     | Allowance
+    | UpdateStatements
+    | ListIndexes
+    | CreateIndex
+    | DropIndex
+    | AdminCommand
+    | Clock
+    | Wait
+    | At
+    | Begin
+    | Finish
     | Attempt
 )
 

@@ -5,38 +5,48 @@ A `Call` names a method, its arguments, and what to make of the result; a driver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
 from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
 from bson.son import SON
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
+from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from lazymigrate.change import CompareAndSet, statement
 from lazymigrate.commands import (
+    AdminCommand,
     Aggregate,
     Allowance,
+    At,
     Attempt,
     Batches,
+    Begin,
     BulkWrite,
+    Clock,
     Command,
     CompareAndSetMany,
     Count,
+    CreateIndex,
     DeleteMany,
     DeleteOne,
     Distinct,
+    DropIndex,
     EstimatedCount,
     Failure,
     Find,
     FindOneAnd,
+    Finish,
     InsertMany,
     InsertOne,
+    ListIndexes,
     ListInQuarantine,
     QuarantineCount,
     ReplaceOne,
@@ -44,6 +54,8 @@ from lazymigrate.commands import (
     Stored,
     UpdateMany,
     UpdateOne,
+    UpdateStatements,
+    Wait,
 )
 from lazymigrate.drivers.bulk import request
 from lazymigrate.elements import split
@@ -51,6 +63,8 @@ from lazymigrate.elements import split
 __all__ = ["REFUSALS", "Call", "call", "failure", "find_arguments", "targets"]
 
 QUARANTINE = "lazymigrate.quarantine"
+JOURNAL = "lazymigrate.journal"
+MAJORITY = WriteConcern(w="majority")
 SIMPLE = Collation(locale="simple")
 TOO_LARGE = frozenset({17419, 17420, 10334})
 # Codes that say something of the server, the user or the collection, and nothing of the document:
@@ -90,9 +104,9 @@ def unchanged(result: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call:
-    """One method of a driver's collection.
+    """One method of a driver's collection, or of the databases that `on` may name.
 
-    `gives` says how the result comes: a `"value"`, a cursor of raw `"batches"` (from find), or the documents or raw
+    `update`: statements of an update command, which `bound` makes when the collection is known. `gives` says how the result comes: a `"value"`, a cursor of raw `"batches"` (from find), or the documents or raw
     batches of a cursor that `"aggregate"` gives. `recover` makes a result out of an error, or raises it again.
     """
 
@@ -101,8 +115,24 @@ class Call:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     gives: str = "value"
     on: str = "documents"
+    update: Sequence[Any] | None = None
     receive: Callable[[Any], Any] = unchanged
     recover: Callable[[PyMongoError], Any] | None = None
+
+    def bound(self, targets: Mapping[str, Any]) -> tuple[Callable[..., Any], tuple[Any, ...], Mapping[str, Any]]:
+        """The method, its arguments and keywords."""
+        target = targets[self.on]
+        if self.update is None:
+            return getattr(target, self.method), self.arguments, self.keywords
+        command = SON(
+            [
+                ("update", target.name),
+                ("updates", self.update),
+                ("ordered", False),
+                ("writeConcern", target.write_concern.document),
+            ]
+        )
+        return target.database.command, (command,), {"codec_options": target.codec_options}
 
 
 def targets(collection: Any, reading: Any) -> dict[str, Any]:
@@ -114,12 +144,22 @@ def targets(collection: Any, reading: Any) -> dict[str, Any]:
     concern = collection.write_concern if collection.write_concern.acknowledged else WriteConcern(w=1)
     hurried = concern if concern.document else WriteConcern(w=1)
     database = collection.database
+    own = {
+        "codec_options": collection.codec_options,
+        "write_concern": MAJORITY,
+        "read_preference": ReadPreference.PRIMARY,
+    }
+    sweeping = collection.with_options(**own, read_concern=ReadConcern("local"))
     return {
         "documents": collection,
         "reading": reading,
         "guarded": collection.with_options(write_concern=concern, read_preference=ReadPreference.PRIMARY),
         "hurried": collection.with_options(write_concern=hurried, read_preference=ReadPreference.PRIMARY),
-        "quarantine": database.get_collection(QUARANTINE, codec_options=collection.codec_options),
+        "sweep": sweeping,
+        "proof": sweeping.with_options(read_concern=ReadConcern("majority")),
+        "quarantine": database.get_collection(QUARANTINE, **own),
+        "journal": database.get_collection(JOURNAL, **own),
+        "admin": database.client.get_database("admin", read_preference=ReadPreference.PRIMARY),
     }
 
 
@@ -136,6 +176,20 @@ def call(command: Command) -> Call:
             return Call(
                 "aggregate_raw_batches", arguments, options, gives="aggregate", on=asked(command), receive=joined
             )
+        case At(place, inner):
+            return replace(call(inner), on=place)
+        case UpdateStatements(statements):
+            return Call("command", update=statements, receive=stored)
+        case ListIndexes():
+            return Call("list_indexes", gives="aggregate")
+        case CreateIndex(keys, options):
+            return Call("create_index", ([*keys],), options)
+        case DropIndex(name):
+            return Call("drop_index", (name,))
+        case AdminCommand(body):
+            return Call("command", (body,), on="admin")
+        case CompareAndSetMany(encoded=encoded) if encoded:
+            return Call("command", update=[RawBSONDocument(statement) for statement in encoded], receive=stored)
         case CompareAndSetMany(commands, options, hurried):
             return compare_and_set(commands, options, "hurried" if hurried else "guarded")
         case InsertOne(document, options):
@@ -168,7 +222,7 @@ def call(command: Command) -> Call:
             return Call("bulk_write", (listed(collection, entries),), {"ordered": False}, on="quarantine")
         case QuarantineCount(collection):
             return Call("count_documents", ({"_id.collection": collection},), on="quarantine")
-        case Attempt() | Allowance():
+        case Attempt() | Allowance() | Clock() | Wait() | Begin() | Finish():
             raise TypeError("this command is carried out by the driver itself")
 
 
@@ -233,6 +287,15 @@ def update(command: CompareAndSet) -> Any:
     if isinstance(spelled.update, list):
         return pymongo.UpdateOne(spelled.filter, spelled.update, collation=SIMPLE)
     return pymongo.ReplaceOne(spelled.filter, spelled.update, collation=SIMPLE)
+
+
+def stored(answer: Mapping[str, Any]) -> Stored:
+    """What the server's update command answers. (A write concern that failed proves nothing, and nothing relies on it.)"""
+    errors = answer.get("writeErrors", ())
+    for item in errors:
+        if item["code"] in ABOUT_ELSE:
+            raise OperationFailure("a statement of an update failed", item["code"], {"code": item["code"]})
+    return Stored(int(answer.get("nModified", 0)), {item["index"]: item["code"] for item in errors})
 
 
 def modified(result: Any) -> Stored:

@@ -7,33 +7,43 @@ answered wrongly. It is no stand-in for MongoDB: that is what the conformance su
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, TypeVar
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
-from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteError
 from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
 from lazymigrate.commands import (
+    AdminCommand,
     Aggregate,
     Allowance,
+    At,
     Attempt,
     Batches,
+    Begin,
     BulkWrite,
+    Clock,
     Command,
     CompareAndSetMany,
     Count,
+    CreateIndex,
     DeleteMany,
     DeleteOne,
     Distinct,
+    DropIndex,
     EstimatedCount,
     Find,
     FindOneAnd,
+    Finish,
     InsertMany,
     InsertOne,
+    ListIndexes,
     ListInQuarantine,
     Procedure,
     QuarantineCount,
@@ -42,6 +52,8 @@ from lazymigrate.commands import (
     Stored,
     UpdateMany,
     UpdateOne,
+    UpdateStatements,
+    Wait,
 )
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, failure
@@ -65,7 +77,16 @@ class MemoryCollection:
         self.name = name
         self.codec_options = CODEC
         self.stored: dict[bytes, bytes] = {}
+        self.clock: Callable[[], float] = time.monotonic
+        self.wait: Callable[[float], None] = time.sleep
+        self._beside: dict[str, MemoryCollection] = {}
         self.quarantine: dict[bytes, dict[str, Any]] = {}
+
+    def beside(self, name: str) -> MemoryCollection:
+        """Another collection of the same database."""
+        other = self._beside.setdefault(name, MemoryCollection(name))
+        other.clock, other.wait = self.clock, self.wait
+        return other
 
     def put(self, document: Mapping[str, Any] | bytes) -> None:
         """Store a document as it is, decoded or raw, over one with the same `_id`."""
@@ -132,6 +153,25 @@ class MemoryDriver:
                     return failure(error)
             case Allowance():
                 return self.bucket.take(command)
+            case At(place, inner):
+                elsewhere = self.collection if place in ("sweep", "proof") else self.collection.beside(place)
+                return MemoryDriver(elsewhere).carry_out(inner)
+            case Begin(inner):
+                return self.carry_out(Attempt(inner))
+            case Finish(ticket):
+                return ticket
+            case Clock():
+                return self.collection.clock()
+            case Wait(seconds):
+                return self.collection.wait(seconds)
+            case AdminCommand(body) if "hello" in body:
+                return {"localTime": datetime.fromtimestamp(self.collection.clock(), UTC).replace(tzinfo=None)}
+            case AdminCommand():
+                raise OperationFailure("no such command", 59)
+            case ListIndexes():
+                return []
+            case UpdateStatements() | CreateIndex() | DropIndex():
+                raise unknown("update statements and indexes")
             case Find():
                 return self.find(command)
             case Aggregate():

@@ -16,7 +16,8 @@ class MotorDriver(AsyncDriver):
 
     async def result(self, spelled: Call) -> Any:
         """What a call gives: a cursor comes without `await`, anything else is awaited."""
-        called = getattr(self._targets[spelled.on], spelled.method)(*spelled.arguments, **spelled.keywords)
+        method, arguments, keywords = spelled.bound(self._targets)
+        called = method(*arguments, **keywords)
         return await called if spelled.gives == "value" else [item async for item in called]
 
     async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> Any:

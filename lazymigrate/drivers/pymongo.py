@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Allowance, Attempt, Batches, Command, Procedure
+from lazymigrate.commands import Allowance, Attempt, Batches, Begin, Clock, Command, Finish, Procedure, Wait
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, call, failure, find_arguments, targets
 
 __all__ = ["PymongoDriver"]
 
 R = TypeVar("R")
+
+
+class Tickets:
+    """The commands that a procedure has begun, each in a thread. (A pool of its own: it is gone before any fork.)"""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def begin(self, carry_out: Callable[[Command], Any], command: Command) -> Future[Any]:
+        """Carry a command out meanwhile."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(thread_name_prefix="lazymigrate")
+        return self._pool.submit(carry_out, command)
+
+    def close(self) -> None:
+        """Wait until all have ended."""
+        if self._pool is not None:
+            self._pool.shutdown()
 
 
 class PymongoDriver:
@@ -29,11 +49,17 @@ class PymongoDriver:
 
     def run(self, procedure: Procedure[R]) -> R:
         """Carry a procedure out to its end, and give its result."""
+        tickets = Tickets()
         try:
             command = next(procedure)
             while True:
                 try:
-                    result = self.carry_out(command)
+                    if isinstance(command, Begin):
+                        result = tickets.begin(self.carry_out, Attempt(command.command))
+                    elif isinstance(command, Finish):
+                        result = command.ticket.result()
+                    else:
+                        result = self.carry_out(command)
                 except Exception as error:
                     command = procedure.throw(error)
                 else:
@@ -42,6 +68,7 @@ class PymongoDriver:
             value: R = end.value
             return value
         finally:
+            tickets.close()
             procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     def carry_out(self, command: Command) -> Any:
@@ -53,10 +80,14 @@ class PymongoDriver:
                 return failure(error)
         if isinstance(command, Allowance):
             return self._bucket.take(command)
+        if isinstance(command, Clock):
+            return time.monotonic()
+        if isinstance(command, Wait):
+            return time.sleep(command.seconds)
         spelled = call(command)
-        method = getattr(self._targets[spelled.on], spelled.method)
+        method, arguments, keywords = spelled.bound(self._targets)
         try:
-            result = method(*spelled.arguments, **spelled.keywords)
+            result = method(*arguments, **keywords)
             return spelled.receive(result if spelled.gives == "value" else list(result))
         except PyMongoError as error:
             if spelled.recover is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Allowance, Attempt, Batches, Command, Procedure
+from lazymigrate.commands import Allowance, Attempt, Batches, Begin, Clock, Command, Finish, Procedure, Wait
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, Call, call, failure, find_arguments, targets
 
@@ -28,11 +30,18 @@ class AsyncDriver:
 
     async def run(self, procedure: Procedure[R]) -> R:
         """Carry a procedure out to its end, and give its result."""
+        begun: list[asyncio.Task[Any]] = []
         try:
             command = next(procedure)
             while True:
                 try:
-                    result = await self.carry_out(command)
+                    if isinstance(command, Begin):
+                        result: Any = asyncio.ensure_future(self.carry_out(Attempt(command.command)))
+                        begun = [*(task for task in begun if not task.done()), result]
+                    elif isinstance(command, Finish):
+                        result = await command.ticket
+                    else:
+                        result = await self.carry_out(command)
                 except Exception as error:
                     command = procedure.throw(error)
                 else:
@@ -41,6 +50,10 @@ class AsyncDriver:
             value: R = end.value
             return value
         finally:
+            for task in begun:
+                task.cancel()
+            if begun:
+                await asyncio.gather(*begun, return_exceptions=True)
             procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     async def carry_out(self, command: Command) -> Any:
@@ -52,6 +65,10 @@ class AsyncDriver:
                 return failure(error)
         if isinstance(command, Allowance):
             return self._bucket.take(command)
+        if isinstance(command, Clock):
+            return time.monotonic()
+        if isinstance(command, Wait):
+            return await asyncio.sleep(command.seconds)
         spelled = call(command)
         try:
             return spelled.receive(await self.result(spelled))
@@ -62,7 +79,8 @@ class AsyncDriver:
 
     async def result(self, spelled: Call) -> Any:
         """What a call gives, waited for as this API wants it: every method is awaited but those of find."""
-        called = getattr(self._targets[spelled.on], spelled.method)(*spelled.arguments, **spelled.keywords)
+        method, arguments, keywords = spelled.bound(self._targets)
+        called = method(*arguments, **keywords)
         if spelled.gives == "value":
             return await called
         cursor = called if spelled.gives == "batches" else await called

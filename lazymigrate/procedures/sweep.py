@@ -75,7 +75,7 @@ def sweep(
             yield from list_errors(scope, errors)
             LOGGER.info("%s: swept a batch of %d, %d upgraded so far", scope.name, len(raws), upgraded)
             if progress is not None:
-                progress(Progress(upgraded, total, conflicts, len(listed)))
+                progress(Progress(done=upgraded, total=total, conflicts=conflicts, quarantined=len(listed)))
         remaining = yield Count(outdated, primary=True)
         if remaining <= refused:
             break
