@@ -13,12 +13,15 @@ from lazymigrate.exceptions import (
     InvalidVersionError,
     IrreversibleError,
     LazyMigrateError,
+    LeaseHeldError,
     ModelError,
     PartialDocumentError,
     RetiredVersionError,
+    RunError,
     SchemaError,
     UpgradeError,
 )
+from lazymigrate.partition import Partition
 from lazymigrate.policy import Policy
 from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
@@ -32,11 +35,14 @@ __all__ = [
     "IrreversibleError",
     "LazyCollection",
     "LazyMigrateError",
+    "LeaseHeldError",
     "ModelError",
     "PartialDocument",
     "PartialDocumentError",
+    "Partition",
     "Policy",
     "RetiredVersionError",
+    "RunError",
     "Schema",
     "SchemaError",
     "UpgradeError",

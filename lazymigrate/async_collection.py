@@ -4,48 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from lazymigrate.binding import (
-    Binding,
     Filter,
     Projected,
     Update,
     as_filter,
     ask,
     upgraded,
-    verifying,
     with_session,
     with_sort,
 )
 from lazymigrate.commands import Count, EstimatedCount
-from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import AsyncLazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import asynchronous_driver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
-from lazymigrate.procedures.coverage import coverage
 from lazymigrate.procedures.distinct import distinct
-from lazymigrate.procedures.sweep import sweep
 from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
 from lazymigrate.stream import AsyncLazyChangeStream
-from lazymigrate.sweeping import ProgressListener, SweepReport
+from lazymigrate.upkeep import AsyncUpkeep
 
 __all__ = ["AsyncLazyCollection"]
-
-if TYPE_CHECKING:
-    from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
 Document = dict[str, Any]
 
 
-class AsyncLazyCollection(Binding[T]):
+class AsyncLazyCollection(AsyncUpkeep[T]):
     """An asynchronous collection, pymongo's or Motor's, whose documents arrive at head.
 
     The same as `LazyCollection`, method by method; everything that may talk to the server is awaited.
@@ -69,8 +61,7 @@ class AsyncLazyCollection(Binding[T]):
     def __init__(
         self, collection: Any, shape: Any, policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
     ) -> None:
-        self._driver = asynchronous_driver(collection)
-        super().__init__(collection, shape, policy, listeners)
+        super().__init__(collection, shape, policy, listeners, driver=asynchronous_driver(collection))
 
     @overload
     async def find_one(
@@ -279,17 +270,3 @@ class AsyncLazyCollection(Binding[T]):
         """A change stream whose documents are at head; see `LazyCollection.watch`."""
         stream = await self._driver.watch(pipeline, with_session(options, session))
         return AsyncLazyChangeStream(self._scope, stream, pipeline)
-
-    async def coverage(self) -> Coverage:
-        """How many documents are at each version; see `LazyCollection.coverage`."""
-        return await self._driver.run(coverage(self._scope))
-
-    async def sweep(
-        self, *, batch_size: int | None = None, limit: int | None = None, progress: ProgressListener | None = None
-    ) -> SweepReport:
-        """Upgrade what reads did not reach; see `LazyCollection.sweep`."""
-        return await self._driver.run(sweep(self._scope, batch_size=batch_size, limit=limit, progress=progress))
-
-    async def verify(self, *, sample: int = 1000) -> VerifyReport:
-        """Compare the upgrade in Python and inside MongoDB on stored documents; see `LazyCollection.verify`."""
-        return await self._driver.run(verifying(self._scope, sample))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import socket
+import sys
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
@@ -14,6 +19,7 @@ from lazymigrate.policy import Policy
 from lazymigrate.procedures import reads
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope, tolerant
+from lazymigrate.sweeping import SweepKeywords, SweepOptions, SweepReport
 
 __all__ = [
     "Binding",
@@ -29,6 +35,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lazymigrate.partition import Partition
     from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
@@ -58,6 +65,7 @@ class Binding(Generic[T]):
             codec=tolerant(collection.codec_options),
             listeners=tuple(listeners),
             acknowledged=isinstance(collection, MemoryCollection) or bool(collection.write_concern.acknowledged),
+            inside=not isinstance(collection, MemoryCollection),
         )
 
     def __repr__(self) -> str:
@@ -104,6 +112,30 @@ class Binding(Generic[T]):
             options = {**options, "projection": scope.fetch.projection}
         return scope, Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
 
+    def _sweep(
+        self, keywords: SweepKeywords, *, to: int | None = None, partition: Partition | None = None
+    ) -> Procedure[SweepReport]:
+        """The sweep of this collection by this process: upwards, or down to a version; all of it, or a partition."""
+        from lazymigrate.course import downwards  # much of this library is for sweeps, and few processes sweep
+        from lazymigrate.procedures.sweep import sweep
+
+        host = socket.gethostname()
+        holder = f"{host}:{os.getpid()}:{secrets.token_hex(4)}"
+        schema = None if keywords.get("workers") is None else importable(self._scope.schema)
+        options = SweepOptions(**keywords, holder=holder, host=host, schema=schema)
+        course = None if to is None else downwards(self._scope.schema, to)
+        return sweep(self._scope, options, course=course, partition=partition)
+
+    def _partitions(self, n: int) -> Procedure[list[Partition]]:
+        from lazymigrate.procedures.partitions import partitions
+
+        return partitions(self._scope, n)
+
+    def _create_backlog_index(self) -> Procedure[str]:
+        from lazymigrate.procedures.backlog import create_backlog_index
+
+        return create_backlog_index(self._scope)
+
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
         refuse_reshaping(options)
         find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
@@ -119,6 +151,19 @@ def schema_of(shape: Any) -> Schema:
             "@schema.model (a subclass does not inherit its parent's), or give the Schema itself for plain dicts."
         )
     return schema
+
+
+def importable(schema: Schema) -> str:
+    """The name by which another process finds a schema, `module:attribute`; `SchemaError` when there is none."""
+    for name, module in list(sys.modules.items()):
+        if name != "__main__":
+            for attribute, value in list(vars(module).items()) if isinstance(module, ModuleType) else ():
+                if value is schema:
+                    return f"{name}:{attribute}"
+    raise SchemaError(
+        f"{schema.name}: workers are other processes, and cannot import this schema. Let it be an attribute of a module that "
+        "can be imported (not of the script that is run), or leave workers= away."
+    )
 
 
 def as_filter(filter: Any) -> Filter:

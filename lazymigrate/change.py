@@ -41,6 +41,7 @@ __all__ = [
     "Guard",
     "Statement",
     "Unchanged",
+    "edited",
     "fields_guard",
     "statement",
 ]
@@ -78,7 +79,7 @@ class Change:
                 sets[name] = value
                 continue
             old = before[name]
-            if same(old, value):
+            if old is value or same(old, value):
                 continue
             if isinstance(old, dict) and isinstance(value, dict) and depth < DEEPEST and in_place(old, value):
                 nested[name] = cls.between(old, value, depth=depth + 1)
@@ -270,17 +271,22 @@ def statement(command: CompareAndSet) -> Statement:
         same_bytes = {"$expr": condition(Unchanged(command.raw, plain=False), change)}
         replacement = RawBSONDocument(spliced(command.raw, change))
         return Statement({"$and": [RawBSONDocument(command.identity), same_bytes]}, replacement)
-    document: Expression = "$$ROOT"
-    pipeline: list[dict[str, Any]] = []
-    depth = 0
-    for edit in change.edits(merge=plain):
-        if depth and depth + edit.levels > _DEPTH:
-            pipeline.append({"$replaceWith": document})
-            document, depth = "$$ROOT", 0
-        document, depth = edit.around(document), depth + edit.levels
-    pipeline.append({"$replaceWith": document})
+    documents = edited(change, merge=plain)
     test = condition(guard, change)
     identity = RawBSONDocument(command.identity)
-    if plain and len(pipeline) == 1:
-        return Statement(identity, [{"$replaceWith": {"$cond": [test, document, "$$ROOT"]}}])
-    return Statement({"$and": [identity, {"$expr": test}]}, pipeline)
+    if plain and len(documents) == 1:
+        return Statement(identity, [{"$replaceWith": {"$cond": [test, documents[0], "$$ROOT"]}}])
+    return Statement({"$and": [identity, {"$expr": test}]}, [{"$replaceWith": document} for document in documents])
+
+
+def edited(change: Change, *, merge: bool) -> list[Expression]:
+    """The changed document, in as many steps as the server needs: it refuses expressions that are nested too deep."""
+    documents: list[Expression] = []
+    document: Expression = "$$ROOT"
+    depth = 0
+    for edit in change.edits(merge=merge):
+        if depth and depth + edit.levels > _DEPTH:
+            documents.append(document)
+            document, depth = "$$ROOT", 0
+        document, depth = edit.around(document), depth + edit.levels
+    return [*documents, document]

@@ -7,48 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from lazymigrate.binding import (
-    Binding,
     Filter,
     Projected,
     Update,
     as_filter,
     ask,
     upgraded,
-    verifying,
     with_session,
     with_sort,
 )
 from lazymigrate.commands import Count, EstimatedCount
-from lazymigrate.coverage import Coverage
 from lazymigrate.cursor import LazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import synchronous_driver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
-from lazymigrate.procedures.coverage import coverage
 from lazymigrate.procedures.distinct import distinct
-from lazymigrate.procedures.sweep import sweep
 from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
 from lazymigrate.stream import LazyChangeStream
-from lazymigrate.sweeping import ProgressListener, SweepReport
+from lazymigrate.upkeep import Upkeep
 
 __all__ = ["LazyCollection"]
-
-if TYPE_CHECKING:
-    from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
 Document = dict[str, Any]
 
 
-class LazyCollection(Binding[T]):
+class LazyCollection(Upkeep[T]):
     """A pymongo collection whose documents arrive at head, whatever version they are stored at.
 
     `shape` is a model (methods give its instances) or a `Schema` (they give dicts). Methods carry pymongo's names,
@@ -74,8 +66,7 @@ class LazyCollection(Binding[T]):
     def __init__(
         self, collection: Any, shape: Any, policy: Policy | None = None, *, listeners: Sequence[Listener] = ()
     ) -> None:
-        self._driver = synchronous_driver(collection)
-        super().__init__(collection, shape, policy, listeners)
+        super().__init__(collection, shape, policy, listeners, driver=synchronous_driver(collection))
 
     @overload
     def find_one(
@@ -321,24 +312,3 @@ class LazyCollection(Binding[T]):
         """A change stream whose documents are at head; one that cannot be upgraded stays as stored, and is logged."""
         stream = self._driver.watch(pipeline, with_session(options, session))
         return LazyChangeStream(self._scope, stream, pipeline)
-
-    def coverage(self) -> Coverage:
-        """How many documents are at each version: counted on the server in one scan."""
-        return self._driver.run(coverage(self._scope))
-
-    def sweep(
-        self, *, batch_size: int | None = None, limit: int | None = None, progress: ProgressListener | None = None
-    ) -> SweepReport:
-        """Upgrade what reads did not reach, by compare-and-set, until a fresh count of what is outdated is zero.
-
-        Documents that cannot be upgraded are listed in the quarantine and left as they are.
-        """
-        return self._driver.run(sweep(self._scope, batch_size=batch_size, limit=limit, progress=progress))
-
-    def verify(self, *, sample: int = 1000) -> VerifyReport:
-        """What the upgrade makes of stored outdated documents, in Python and inside MongoDB: nothing is written.
-
-        Up to `sample` documents of each version, drawn at random, are upgraded both ways and compared byte for byte,
-        validated by the schema's model, and brought back where every revision declares that this restores them.
-        """
-        return self._driver.run(verifying(self._scope, sample))

@@ -23,7 +23,9 @@ __all__ = [
     "Batches",
     "Begin",
     "BulkWrite",
+    "Chunks",
     "Clock",
+    "CollectionOptions",
     "Command",
     "CompareAndSetMany",
     "Count",
@@ -39,18 +41,21 @@ __all__ = [
     "Finish",
     "InsertMany",
     "InsertOne",
-    "ListInQuarantine",
     "ListIndexes",
+    "Now",
+    "Peek",
     "Place",
     "Procedure",
-    "QuarantineCount",
     "ReplaceOne",
     "StampCounts",
+    "StartWorker",
     "Stored",
+    "Tell",
     "UpdateMany",
     "UpdateOne",
     "UpdateStatements",
     "Wait",
+    "WorkerState",
 ]
 
 Options = Mapping[str, Any]
@@ -58,7 +63,9 @@ NONE: Options = MappingProxyType({})
 
 
 class Find(NamedTuple):
-    """→ `list[bytes]`: the matching documents, raw. For few of them: `limit`, or an `_id` list."""
+    """→ `list[bytes]`: the matching documents, raw. For few of them: `limit`, or an `_id` list. With a `limit` below zero
+    they come in one answer of the server, which is fewer where they are large.
+    """
 
     filter: Mapping[str, Any]
     sort: Any = None
@@ -208,22 +215,10 @@ class Distinct(NamedTuple):
 
 
 class StampCounts(NamedTuple):
-    """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many."""
+    """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many that match."""
 
     version_field: str
-
-
-class ListInQuarantine(NamedTuple):
-    """→ None: list these entries; one that is listed already counts another attempt."""
-
-    collection: str
-    entries: Sequence[Mapping[str, Any]]
-
-
-class QuarantineCount(NamedTuple):
-    """→ `int`: how many documents of a collection are listed in the quarantine."""
-
-    collection: str
+    filter: Mapping[str, Any] | None = None
 
 
 class Allowance(NamedTuple):
@@ -235,6 +230,10 @@ class Allowance(NamedTuple):
 
 class ListIndexes(NamedTuple):
     """→ `list[dict]`: the collection's indexes, as the server describes them; none for a collection that is not there."""
+
+
+class CollectionOptions(NamedTuple):
+    """→ `dict`: the options that the collection was created with, as the server describes them."""
 
 
 class CreateIndex(NamedTuple):
@@ -256,8 +255,20 @@ class AdminCommand(NamedTuple):
     command: Mapping[str, Any]
 
 
+class Chunks(NamedTuple):
+    """→ `list[bytes]`: raw documents with the `_id`s where the chunks of a collection end, in order; none for one that is
+    not sharded by ranges of its `_id`. `namespace`: the names of its database and itself.
+    """
+
+    namespace: str
+
+
 class Clock(NamedTuple):
     """→ `float`: seconds of a clock that only goes forward."""
+
+
+class Now(NamedTuple):
+    """→ `datetime`: what the clock on the wall of this machine says, with its zone, UTC."""
 
 
 class Wait(NamedTuple):
@@ -293,6 +304,32 @@ class Finish(NamedTuple):
     ticket: Any
 
 
+class StartWorker(NamedTuple):
+    """→ a worker: a process of this machine that sweeps a partition of the collection; it ends when this procedure does."""
+
+    task: Mapping[str, Any]
+
+
+class Peek(NamedTuple):
+    """→ `WorkerState`: how a worker is."""
+
+    worker: Any
+
+
+class WorkerState(NamedTuple):
+    """Whether a worker has ended, what it said last (`{"progress": …}`, `{"report": …}` or `{"error": …}`)."""
+
+    ended: bool
+    said: Mapping[str, Any]
+
+
+class Tell(NamedTuple):
+    """→ None: a worker is told to `"pause"`, `"resume"` or `"stop"`."""
+
+    worker: Any
+    message: str
+
+
 class Attempt(NamedTuple):
     """→ what its command gives, or a `Failure` where the server or the network refused."""
 
@@ -323,19 +360,23 @@ Command = (
     | Count
     | Distinct
     | StampCounts
-    | ListInQuarantine
-    | QuarantineCount
     | Allowance
     | UpdateStatements
     | ListIndexes
+    | CollectionOptions
     | CreateIndex
     | DropIndex
     | AdminCommand
+    | Chunks
     | Clock
+    | Now
     | Wait
     | At
     | Begin
     | Finish
+    | StartWorker
+    | Peek
+    | Tell
     | Attempt
 )
 

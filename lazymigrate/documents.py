@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["copy_value", "same"]
+
+COMPARED = frozenset({str, int, bool, bytes})  # of these types, equal values are the same
 
 
 def copy_value(value: Any) -> Any:
@@ -28,15 +31,13 @@ def same(one: Any, other: Any, *, ordered: bool = True) -> bool:
     if isinstance(one, dict):
         if not isinstance(other, dict) or len(one) != len(other):
             return False
-        if ordered and list(one) != list(other):
-            return False
-        return all(key in other and same(value, other[key], ordered=ordered) for key, value in one.items())
-    if isinstance(one, list):
-        return (
-            isinstance(other, list)
-            and len(one) == len(other)
-            and all(same(a, b, ordered=ordered) for a, b in zip(one, other, strict=True))
+        if list(one) == list(other):
+            return all_same(one.values(), other.values(), ordered=ordered)
+        return not ordered and all(
+            key in other and same(value, other[key], ordered=False) for key, value in one.items()
         )
+    if isinstance(one, list):
+        return isinstance(other, list) and len(one) == len(other) and all_same(one, other, ordered=ordered)
     if type(one) is not type(other):
         return False
     if isinstance(one, float):
@@ -44,3 +45,16 @@ def same(one: Any, other: Any, *, ordered: bool = True) -> bool:
             return math.isnan(one) and math.isnan(other)
         return bool(one == other and math.copysign(1, one) == math.copysign(1, other))
     return bool(one == other)
+
+
+def all_same(ones: Iterable[Any], others: Iterable[Any], *, ordered: bool) -> bool:
+    """Whether as many values are the same, one by one; without a call for each of the usual ones."""
+    for one, other in zip(ones, others, strict=True):
+        if one is other:
+            continue
+        if type(one) in COMPARED:
+            if type(other) is not type(one) or one != other:
+                return False
+        elif not same(one, other, ordered=ordered):
+            return False
+    return True

@@ -7,7 +7,7 @@ integer; data is carried by attributes and the cause is chained.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from bson import ObjectId
@@ -19,12 +19,18 @@ __all__ = [
     "InvalidVersionError",
     "IrreversibleError",
     "LazyMigrateError",
+    "LeaseHeldError",
     "ModelError",
     "PartialDocumentError",
     "RetiredVersionError",
+    "RunError",
     "SchemaError",
     "UpgradeError",
 ]
+
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class LazyMigrateError(Exception):
@@ -41,6 +47,34 @@ class IrreversibleError(LazyMigrateError):
     def __init__(self, message: str, *, revision: int) -> None:
         super().__init__(message)
         self.revision = revision
+
+
+class RunError(LazyMigrateError):
+    """A run cannot do what was asked of it in the state that it is in; it was left as it is.
+
+    Attributes: `collection`, and `state` (None where there is no run).
+    """
+
+    def __init__(self, message: str, *, collection: str = "", state: str | None = None) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.state = state
+
+
+class LeaseHeldError(LazyMigrateError):
+    """The right to sweep a collection is another process's, now or again; nothing was changed.
+
+    Attributes: `collection`, `holder` (who has the lease, or had it last; None where the run is gone) and `expires`
+    (when it ends unless it is renewed, in UTC; None where nobody has it any more).
+    """
+
+    def __init__(
+        self, message: str, *, collection: str = "", holder: str | None = None, expires: datetime | None = None
+    ) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.holder = holder
+        self.expires = expires
 
 
 class DocumentError(LazyMigrateError):

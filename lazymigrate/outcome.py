@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import bson
+from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 
 from lazymigrate.change import Change, CompareAndSet, Unchanged, fields_guard
@@ -46,6 +49,28 @@ class Refused:
     error: DocumentError
 
 
+ABSENT: Any = object()
+IMMUTABLE = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        str,
+        bytes,
+        type(DatetimeMS(0).as_datetime()),
+        UUID,
+        Binary,
+        DatetimeMS,
+        Decimal128,
+        Int64,
+        MaxKey,
+        MinKey,
+        ObjectId,
+        Timestamp,
+    }
+)
+
 Outcome = Settled | Upgraded | Ahead | Refused
 
 
@@ -62,11 +87,38 @@ def outcome(scope: Scope, raw: bytes) -> Outcome:
             return Ahead(document)
         if version >= schema.settled:
             return Settled(schema.chain(version, schema.head).run(document))
-        stored = scope.decode(raw)
-        upgraded = scope.normal(schema.chain(version, schema.head).run(document), version)
-        return Upgraded(upgraded, stored, compare_and_set(scope, raw, stored, upgraded, version))
+        stored = second(scope, raw, document)
+        upgraded = schema.chain(version, schema.head).run(document)
+        change = settle(scope, stored, upgraded, version)
+        return Upgraded(upgraded, stored, guarded(scope, raw, stored, change, version))
     except DocumentError as error:
         return Refused(scope.named(error))
+
+
+def second(scope: Scope, raw: bytes, document: dict[str, Any]) -> dict[str, Any]:
+    """The same document once more; of values, the two share just those that nobody can change."""
+    again = document.copy()
+    changeable = [name for name, value in document.items() if type(value) not in IMMUTABLE]
+    if changeable:
+        own = scope.decode(raw)
+        again.update({name: own[name] for name in changeable})
+    return again
+
+
+def settle(scope: Scope, stored: dict[str, Any], upgraded: dict[str, Any], version: int) -> Change:
+    """What `upgraded` changed in `stored`; afterwards `upgraded` is as it will be read back (`Scope.normal`).
+
+    What a revision left alone is the same object in both (`second`), so that only the rest is encoded and compared.
+    """
+    rest = {name: value for name, value in upgraded.items() if stored.get(name, ABSENT) is not value}
+    if "_id" in upgraded:  # to be named, when BSON cannot hold the rest
+        rest["_id"] = upgraded["_id"]
+    rest = scope.normal(rest, version)
+    upgraded.update(rest)
+    if "_id" in upgraded and next(iter(upgraded)) != "_id":  # the server has it first
+        others = [(name, upgraded.pop(name)) for name in list(upgraded) if name != "_id"]
+        upgraded.update(others)
+    return Change.between({name: stored[name] for name in stored if name in rest or name not in upgraded}, rest)
 
 
 def compare_and_set(
@@ -76,12 +128,26 @@ def compare_and_set(
 
     Guarded by the whole document, or by the fields that the chain is known to use.
     """
-    change = Change.between(stored, wanted)
-    plain = bson.encode(stored, codec_options=scope.codec) == raw
+    return guarded(scope, raw, stored, Change.between(stored, wanted), version, whole=whole)
+
+
+def guarded(
+    scope: Scope, raw: bytes, stored: dict[str, Any], change: Change, version: int, *, whole: bool = False
+) -> CompareAndSet:
+    """The compare-and-set that makes a change to a stored document (`raw`, decoded: `stored`)."""
+    plain = is_plain(scope, raw, stored)
     fields = scope.schema.chain(version, scope.schema.head).fields
     if whole or fields is None:
         return CompareAndSet(raw, Unchanged(raw, plain), change)
     return CompareAndSet(raw, fields_guard(raw, fields | {scope.schema.version_field}, plain=plain), change)
+
+
+def is_plain(scope: Scope, raw: bytes, stored: dict[str, Any]) -> bool:
+    """Whether the decoded document, encoded again, has the bytes that were read."""
+    try:
+        return bson.encode(stored, codec_options=scope.codec) == raw
+    except (BSONError, OverflowError, TypeError, ValueError):  # some codecs read what they cannot write
+        return False
 
 
 def undecodable(scope: Scope, raw: bytes, error: BSONError) -> UpgradeError:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lazymigrate.operation import Fragment, Narrow, Operation
+from lazymigrate.paths import distinct_
 from lazymigrate.sequence import changed_before, safe_in_sequence
 
 __all__ = ["Update", "safe_conditions", "stages", "updates"]
@@ -34,14 +35,20 @@ class Update(NamedTuple):
     update: Stages | dict[str, Any]
 
 
-def updates(operations: Sequence[Operation], stamped: Stages, version_field: str, version: int) -> list[Update]:
-    """Updates of documents that are `stamped` so: the cheapest first, and the last for all that it left."""
+def updates(
+    operations: Sequence[Operation], stamped: Stages, version_field: str, version: int, *, exact: bool = False
+) -> list[Update]:
+    """Updates of documents that are `stamped` so: the cheapest first, and the last for all that it left.
+
+    `exact`: the cheapest looks for equal keys, too.
+    """
     general = Update({"$and": [*stamped, *safe_conditions(operations)]}, stages(operations, version_field, version))
     narrowed = narrow(operations)
     update = by_operators(operations, narrowed, version_field, version)
     if not narrowed:
         return [Update(general.filter, update or general.update)]
-    cheapest = {"$and": [*stamped, *safe_conditions(operations, narrowed)]}
+    distinct = [{"$expr": distinct_("$$ROOT")}] if exact else []
+    cheapest = {"$and": [*stamped, *safe_conditions(operations, narrowed), *distinct]}
     return [Update(cheapest, update or stages(operations, version_field, version, narrowed)), general]
 
 

@@ -327,17 +327,17 @@ class Schema:
         stamped = at_version(self.version_field, from_version, self.base)
         return {"$and": [*stamped, *conditions]}
 
-    def updates(self, from_version: int, *, to: int | None = None) -> list[Update]:
+    def updates(self, from_version: int, *, to: int | None = None, exact: bool = False) -> list[Update]:
         """The filters and updates that upgrade stored documents of `from_version` inside MongoDB, for `update_many`.
 
         Run in this order they upgrade the documents that `safe_filter` matches, and as `pipeline` does; nearly all of
         them by the first, in the cheapest form that is exact. (The first does not look for equal keys, which a document
-        may have in BSON: where a renamed or removed field occurs twice, the server takes the first.) Errors as
-        `pipeline`.
+        may have in BSON: where a renamed or removed field occurs twice, the server takes the first. With `exact` it does,
+        at about a fifth of the update's time.) Errors as `pipeline`.
         """
         operations = self._operations(from_version, to)
         stamped = at_version(self.version_field, from_version, self.base)
-        return updates(operations, stamped, self.version_field, self._target(to))
+        return updates(operations, stamped, self.version_field, self._target(to), exact=exact)
 
     def _operations(self, from_version: int, to: int | None) -> list[Operation]:
         """The operations between two versions; what cannot be rendered is a `SchemaError`."""

@@ -34,7 +34,8 @@ def tolerant(codec: CodecOptions[Any]) -> CodecOptions[Any]:
 class Scope:
     """A schema at work on one collection: how documents are decoded, what they become, and what the policy is.
 
-    `acknowledged`: whether the server says what became of the caller's writes. `fetch` is the projection of one query.
+    `acknowledged`: whether the server says what became of the caller's writes. `inside`: whether it runs pipelines (the
+    memory collection runs none). `fetch` is the projection of one query.
     Two things change: `said`, what this collection object has warned of, so that it does so once; and `in_flight`, the
     raw `_id`s of the documents that it is writing back just now.
     """
@@ -46,6 +47,7 @@ class Scope:
     codec: CodecOptions[Any]
     listeners: tuple[Listener, ...] = ()
     acknowledged: bool = True
+    inside: bool = True
     fetch: Fetch | None = None
     said: set[str] = field(default_factory=set)
     in_flight: dict[bytes, object] = field(default_factory=dict)

@@ -98,8 +98,9 @@ class Bench:
 
     def quarantined(self) -> list[dict[str, Any]]:
         if isinstance(self.stored, MemoryCollection):
-            return list(self.stored.quarantine.values())
-        entries = self.stored.database["lazymigrate.quarantine"].find({"_id.collection": self.stored.name})
+            entries = self.stored.beside("quarantine").documents()
+        else:
+            entries = list(self.stored.database["lazymigrate.quarantine"].find({"_id.collection": self.stored.name}))
         return [{**entry, "document_id": entry["_id"]["document_id"]} for entry in entries]
 
 

@@ -43,6 +43,7 @@ FLOORS = (
             "chain",
             "change",
             "splicing",
+            "encoding",
             "edits",
             "sharing",
             "model",
@@ -53,6 +54,16 @@ FLOORS = (
             "mixed",
             "coverage",
             "sweeping",
+            "course",
+            "lowering",
+            "failures",
+            "pacing",
+            "throttling",
+            "runs",
+            "leases",
+            "quarantine",
+            "backlog",
+            "partition",
             "verification",
             "trimming",
             "projection",
@@ -65,6 +76,9 @@ FLOORS = (
         "faces",
         (
             "binding",
+            "upkeep",
+            "worker",
+            "sweeper",
             "collection",
             "async_collection",
             "cursor",
@@ -72,6 +86,8 @@ FLOORS = (
             "report",
             "cli",
             "embedded",
+            "run_control",
+            "quarantine_control",
             "testing",
             "__init__",
         ),
@@ -83,10 +99,15 @@ OUTSIDE = {"pymongo", "motor", "asyncio", "time", "threading", "datetime", "clic
 ALLOWED = {
     "drivers": {"pymongo", "motor", "asyncio", "datetime", "time", "threading"},
     "documents": set(),
+    "throttling": {"datetime"},  # the hours of the day, and the dates of a replica set's status
+    "runs": {"datetime"},  # the dates that the journal holds
+    "leases": {"datetime"},  # how much later a lease ends than the server's clock says now
     "collection": {"pymongo"},  # the result types of its signatures
     "async_collection": {"pymongo"},
     "cursor": {"pymongo"},  # InvalidOperation, as pymongo's cursors raise it
     "embedded": {"pymongo", "time"},
+    "worker": {"pymongo", "threading"},  # a process of its own, which hears its parent beside its work
+    "sweeper": {"asyncio", "threading"},  # the application's thread, or task
     "report": {"rich"},
     "cli": {"click", "rich", "pymongo"},
     "testing": {"pymongo", "datetime"},  # the error of a server that is asked; the dates of documents

@@ -5,6 +5,10 @@ from __future__ import annotations
 import click
 
 from lazymigrate.cli.demo import demo
+from lazymigrate.cli.downgrade import downgrade
+from lazymigrate.cli.quarantine import quarantine
+from lazymigrate.cli.run import run
+from lazymigrate.cli.sweep import partitions, sweep
 from lazymigrate.cli.verify import verify
 
 __all__ = ["group", "main"]
@@ -16,8 +20,8 @@ def group() -> None:
     """Lazy schema migration for MongoDB."""
 
 
-group.add_command(demo)
-group.add_command(verify)
+for command in (demo, downgrade, partitions, quarantine, run, sweep, verify):
+    group.add_command(command)
 
 
 def main() -> None:

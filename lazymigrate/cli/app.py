@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import os
 import re
 import sys
 import tomllib
 import traceback
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,7 @@ from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.model import belongs_to
 from lazymigrate.schema import Schema
 
-__all__ = ["app_options", "connected", "find_schemas", "open_collections", "redacted"]
+__all__ = ["app_options", "confirm_write", "connected", "find_schemas", "open_collections", "redacted"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 SERVER_SECONDS = 5
@@ -64,10 +65,13 @@ def app_options(command: C) -> C:
 
 @contextmanager
 def open_collections(
-    app: str | None, uri: str | None, database: str | None, collection: str | None
+    app: str | None, uri: str | None, database: str | None, collection: str | None, names: Sequence[str] = ()
 ) -> Generator[list[LazyCollection[dict[str, Any]]]]:
-    """The application's collections, as dicts; what goes wrong meanwhile is an error that a person can act on."""
-    schemas = find_schemas(app)
+    """The application's collections, as dicts; what goes wrong meanwhile is an error that a person can act on.
+
+    `names` are those of the schemas that are meant, in this order; none are all.
+    """
+    schemas = chosen(find_schemas(app), names)
     if collection is not None and len(schemas) > 1:
         names = ", ".join(schema.name for schema in schemas)
         raise click.UsageError(
@@ -95,6 +99,15 @@ def find_schemas(app: str | None) -> list[Schema]:
     if not found:
         raise click.UsageError(f"{reference!r} holds no schema. {WAYS}")
     return found
+
+
+def chosen(schemas: Sequence[Schema], names: Sequence[str]) -> list[Schema]:
+    """The schemas of these names; a `UsageError` for a name that none has."""
+    known = {schema.name: schema for schema in schemas}
+    for name in names:
+        if name not in known:
+            raise click.UsageError(f"There is no schema {name!r}. Choose from: {', '.join(map(repr, known))}.")
+    return [known[name] for name in dict.fromkeys(names)] if names else list(schemas)
 
 
 def configured() -> str | None:
@@ -210,12 +223,45 @@ def connected(uri: str | None, database: str | None) -> Generator[Any]:
             raise click.ClickException(refusal(client, error)) from None
 
 
+def confirm_write(database: Any, what: str, *, yes: bool) -> None:
+    """Nothing is written to another machine unless a person agreed: it comes back when the writing may begin.
+
+    `what` says how many documents of which collection, and what becomes of them; the question names the servers and the
+    database beside it. Nobody is asked after `--yes` (`yes`), or where all servers are this machine. The question goes to
+    stderr, so that `--json` stays what it is. A no, or no answer, is a `ClickException`.
+    """
+    hosts = [host for host, _ in database.client.topology_description.server_descriptions()]
+    if yes or (hosts and all(map(is_this_machine, hosts))):
+        return
+    click.echo(f"This writes to the database {database.name} of MongoDB at {named(database.client)}.\n{what}", err=True)
+    try:
+        agreed = click.confirm("Go on?", err=True)
+    except click.Abort:
+        click.echo(err=True)
+        agreed = False
+    if not agreed:
+        raise click.ClickException("Nothing was written. Answer y, or pass --yes.")
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a server's address leads to the machine that the command runs on."""
+    if host == "localhost" or host.startswith("/"):  # a socket in the file system
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def named(client: MongoClient[Any]) -> str:
+    """The servers that a client knows, without the URI."""
+    servers = client.topology_description.server_descriptions()
+    return ", ".join(sorted(f"{host}:{port}" if port else host for host, port in servers)) or "an unknown address"
+
+
 def refusal(client: MongoClient[Any], error: PyMongoError) -> str:
     """What a server's error means for the person at the terminal; never its own text, which may hold values."""
-    servers = sorted(
-        f"{host}:{port}" if port else host for host, port in client.topology_description.server_descriptions()
-    )
-    where = f"MongoDB at {', '.join(servers)}" if servers else "MongoDB"
+    where = f"MongoDB at {named(client)}"
     if isinstance(error, OperationFailure):
         name = (error.details or {}).get("codeName")
         code = f"code {error.code}, {name}" if name else f"code {error.code}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
@@ -30,7 +29,9 @@ from lazymigrate.commands import (
     Batches,
     Begin,
     BulkWrite,
+    Chunks,
     Clock,
+    CollectionOptions,
     Command,
     CompareAndSetMany,
     Count,
@@ -47,11 +48,13 @@ from lazymigrate.commands import (
     InsertMany,
     InsertOne,
     ListIndexes,
-    ListInQuarantine,
-    QuarantineCount,
+    Now,
+    Peek,
     ReplaceOne,
     StampCounts,
+    StartWorker,
     Stored,
+    Tell,
     UpdateMany,
     UpdateOne,
     UpdateStatements,
@@ -59,43 +62,14 @@ from lazymigrate.commands import (
 )
 from lazymigrate.drivers.bulk import request
 from lazymigrate.elements import split
+from lazymigrate.failures import TOO_LARGE, is_about_document
+from lazymigrate.quarantine import QUARANTINE
 
 __all__ = ["REFUSALS", "Call", "call", "failure", "find_arguments", "targets"]
 
-QUARANTINE = "lazymigrate.quarantine"
 JOURNAL = "lazymigrate.journal"
 MAJORITY = WriteConcern(w="majority")
 SIMPLE = Collation(locale="simple")
-TOO_LARGE = frozenset({17419, 17420, 10334})
-# Codes that say something of the server, the user or the collection, and nothing of the document:
-ABOUT_ELSE = frozenset(
-    {
-        6,
-        7,
-        11,
-        13,
-        20,
-        24,
-        50,
-        72,
-        89,
-        91,
-        112,
-        133,
-        166,
-        189,
-        251,
-        262,
-        317,
-        358,
-        9001,
-        10107,
-        11600,
-        11602,
-        13435,
-        13436,
-    }
-)
 
 
 def unchanged(result: Any) -> Any:
@@ -159,6 +133,7 @@ def targets(collection: Any, reading: Any) -> dict[str, Any]:
         "proof": sweeping.with_options(read_concern=ReadConcern("majority")),
         "quarantine": database.get_collection(QUARANTINE, **own),
         "journal": database.get_collection(JOURNAL, **own),
+        "sharding": database.client.get_database("config")["collections"],
         "admin": database.client.get_database("admin", read_preference=ReadPreference.PRIMARY),
     }
 
@@ -167,7 +142,10 @@ def call(command: Command) -> Call:
     """The call that carries a command out; an `Attempt` is the driver's own affair."""
     match command:
         case Find():
-            keywords = {**find_arguments(command), **({"batch_size": command.limit} if command.limit > 0 else {})}
+            keywords = {
+                **find_arguments(command),
+                **({"batch_size": abs(command.limit)} if command.limit not in (0, -1) else {}),
+            }
             return Call(
                 "find_raw_batches", (command.filter,), keywords, gives="batches", on=asked(command), receive=joined
             )
@@ -177,15 +155,23 @@ def call(command: Command) -> Call:
                 "aggregate_raw_batches", arguments, options, gives="aggregate", on=asked(command), receive=joined
             )
         case At(place, inner):
+            if isinstance(inner, At):
+                raise TypeError("a command is carried out at one place")
             return replace(call(inner), on=place)
         case UpdateStatements(statements):
             return Call("command", update=statements, receive=stored)
         case ListIndexes():
             return Call("list_indexes", gives="aggregate")
+        case CollectionOptions():
+            return Call("options")
         case CreateIndex(keys, options):
             return Call("create_index", ([*keys],), options)
         case DropIndex(name):
             return Call("drop_index", (name,))
+        case Chunks(namespace):
+            return Call(
+                "aggregate_raw_batches", (chunk_ends(namespace),), gives="aggregate", on="sharding", receive=joined
+            )
         case AdminCommand(body):
             return Call("command", (body,), on="admin")
         case CompareAndSetMany(encoded=encoded) if encoded:
@@ -216,13 +202,11 @@ def call(command: Command) -> Call:
             return Call("count_documents", (filter,), options, on=asked(command))
         case Distinct(key, filter, options):
             return Call("distinct", (key, filter), options, on="reading")
-        case StampCounts(version_field):
-            return Call("aggregate", (stamp_counts(version_field),), gives="aggregate", receive=stamps)
-        case ListInQuarantine(collection, entries):
-            return Call("bulk_write", (listed(collection, entries),), {"ordered": False}, on="quarantine")
-        case QuarantineCount(collection):
-            return Call("count_documents", ({"_id.collection": collection},), on="quarantine")
-        case Attempt() | Allowance() | Clock() | Wait() | Begin() | Finish():
+        case StampCounts(version_field, filter):
+            matching = [] if filter is None else [{"$match": filter}]
+            pipeline = [*matching, *stamp_counts(version_field)]
+            return Call("aggregate", (pipeline,), gives="aggregate", receive=stamps)
+        case Attempt() | Allowance() | Clock() | Now() | Wait() | Begin() | Finish() | StartWorker() | Peek() | Tell():
             raise TypeError("this command is carried out by the driver itself")
 
 
@@ -293,7 +277,7 @@ def stored(answer: Mapping[str, Any]) -> Stored:
     """What the server's update command answers. (A write concern that failed proves nothing, and nothing relies on it.)"""
     errors = answer.get("writeErrors", ())
     for item in errors:
-        if item["code"] in ABOUT_ELSE:
+        if not is_about_document(item["code"]):
             raise OperationFailure("a statement of an update failed", item["code"], {"code": item["code"]})
     return Stored(int(answer.get("nModified", 0)), {item["index"]: item["code"] for item in errors})
 
@@ -305,7 +289,7 @@ def modified(result: Any) -> Stored:
 def refused_one(error: PyMongoError) -> Stored:
     """The server refused the document itself (a validator, a unique index, its size); any other error stays one."""
     if isinstance(error, OperationFailure):
-        about_document = isinstance(error, WriteError) and error.code not in ABOUT_ELSE
+        about_document = isinstance(error, WriteError) and is_about_document(error.code)
         if about_document or error.code in TOO_LARGE:
             return Stored(0, {0: error.code or 0}, error)
     raise error
@@ -315,7 +299,7 @@ def modified_in_spite(error: PyMongoError) -> Stored:
     """Of a bulk in which single operations were refused: which. Any other error stays one."""
     if isinstance(error, BulkWriteError) and not error.details.get("writeConcernErrors"):
         refused = {item["index"]: item["code"] for item in error.details["writeErrors"]}
-        if not any(code in ABOUT_ELSE for code in refused.values()):
+        if all(map(is_about_document, refused.values())):
             return Stored(int(error.details["nModified"]), refused, error)
     raise error
 
@@ -333,24 +317,19 @@ def stamp_counts(version_field: str) -> list[dict[str, Any]]:
     ]
 
 
+def chunk_ends(namespace: str) -> list[dict[str, Any]]:
+    """Where a collection's chunks end, as `config` has it; they refer to it by its UUID since MongoDB 5.0."""
+    return [
+        {"$match": {"_id": namespace, "key": {"_id": 1}}},
+        {"$lookup": {"from": "chunks", "localField": "uuid", "foreignField": "uuid", "as": "chunk"}},
+        {"$unwind": "$chunk"},
+        {"$project": {"_id": "$chunk.max._id"}},
+        {"$sort": {"_id": 1}},
+    ]
+
+
 def stamps(groups: list[dict[str, Any]]) -> list[tuple[str, Any, int]]:
     return [(group["_id"]["kind"], group["_id"]["stamp"], group["count"]) for group in groups]
-
-
-def listed(collection: str, entries: Any) -> list[pymongo.UpdateOne]:
-    now = datetime.now(UTC)
-    return [
-        pymongo.UpdateOne(
-            {"_id": SON([("collection", collection), ("document_id", entry["document_id"])])},
-            {
-                "$set": {name: value for name, value in entry.items() if name != "document_id"},
-                "$inc": {"attempts": 1},
-                "$setOnInsert": {"first_seen": now},
-            },
-            upsert=True,
-        )
-        for entry in entries
-    ]
 
 
 def failure(error: Exception) -> Failure:

@@ -7,9 +7,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from bson import Decimal128, ObjectId
+from bson import Decimal128, MaxKey, MinKey, ObjectId
 
-__all__ = ["matches", "order_key", "reach", "type_name", "unknown"]
+__all__ = ["is_condition", "matches", "order_key", "reach", "type_name", "unknown"]
 
 _TYPE_NAMES = {
     0x01: "double",
@@ -56,6 +56,10 @@ def order_key(value: Any) -> tuple[int, Any]:
             return (7, value)
         case datetime():
             return (9, value)
+        case MinKey():
+            return (0, 0)
+        case MaxKey():
+            return (99, 0)
         case _:
             raise unknown(f"values of the type {type(value).__name__}")
 
@@ -84,6 +88,8 @@ def beyond(document: Mapping[str, Any], condition: Any) -> bool:
     match condition:
         case {"$gt": ["$_id", {"$literal": bound}]}:
             return order_key(document["_id"]) > order_key(bound)
+        case {"$lte": ["$_id", {"$literal": bound}]}:
+            return order_key(document["_id"]) <= order_key(bound)
         case _:
             raise unknown("this $expr")
 
@@ -99,9 +105,14 @@ def reach(document: Any, path: str) -> Any:
 
 
 def field_matches(value: Any, condition: Any) -> bool:
-    if not (isinstance(condition, Mapping) and condition and all(str(key).startswith("$") for key in condition)):
+    if not is_condition(condition):
         return any(equal(item, condition) for item in candidates(value))
     return all(operator_matches(value, operator, operand) for operator, operand in condition.items())
+
+
+def is_condition(condition: Any) -> bool:
+    """Whether it is operators; anything else is a value to be equal to."""
+    return isinstance(condition, Mapping) and bool(condition) and all(str(key).startswith("$") for key in condition)
 
 
 def candidates(value: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, WriteError
-from pymongo.results import DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 from lazymigrate.change import AtHead, Change, CompareAndSet, Fields, Unchanged
 from lazymigrate.commands import (
@@ -28,7 +28,9 @@ from lazymigrate.commands import (
     Batches,
     Begin,
     BulkWrite,
+    Chunks,
     Clock,
+    CollectionOptions,
     Command,
     CompareAndSetMany,
     Count,
@@ -44,12 +46,14 @@ from lazymigrate.commands import (
     InsertMany,
     InsertOne,
     ListIndexes,
-    ListInQuarantine,
+    Now,
+    Peek,
     Procedure,
-    QuarantineCount,
     ReplaceOne,
     StampCounts,
+    StartWorker,
     Stored,
+    Tell,
     UpdateMany,
     UpdateOne,
     UpdateStatements,
@@ -57,7 +61,7 @@ from lazymigrate.commands import (
 )
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, failure
-from lazymigrate.drivers.matching import matches, order_key, reach, type_name, unknown
+from lazymigrate.drivers.matching import is_condition, matches, order_key, reach, type_name, unknown
 from lazymigrate.drivers.updating import updated
 from lazymigrate.elements import elements, id_of, only
 from lazymigrate.splicing import spliced
@@ -80,7 +84,6 @@ class MemoryCollection:
         self.clock: Callable[[], float] = time.monotonic
         self.wait: Callable[[float], None] = time.sleep
         self._beside: dict[str, MemoryCollection] = {}
-        self.quarantine: dict[bytes, dict[str, Any]] = {}
 
     def beside(self, name: str) -> MemoryCollection:
         """Another collection of the same database."""
@@ -117,7 +120,7 @@ class MemoryDriver:
             while True:
                 try:
                     result = self.carry_out(command)
-                except Exception as error:
+                except BaseException as error:  # an interrupt, too: it may have something to give back
                     command = procedure.throw(error)
                 else:
                     command = procedure.send(result)
@@ -162,14 +165,20 @@ class MemoryDriver:
                 return ticket
             case Clock():
                 return self.collection.clock()
+            case StartWorker() | Peek() | Tell():
+                raise unknown("other processes")
+            case Now():
+                return datetime.fromtimestamp(self.collection.clock(), UTC)
             case Wait(seconds):
                 return self.collection.wait(seconds)
             case AdminCommand(body) if "hello" in body:
                 return {"localTime": datetime.fromtimestamp(self.collection.clock(), UTC).replace(tzinfo=None)}
             case AdminCommand():
                 raise OperationFailure("no such command", 59)
-            case ListIndexes():
+            case ListIndexes() | Chunks():
                 return []
+            case CollectionOptions():
+                return {}
             case UpdateStatements() | CreateIndex() | DropIndex():
                 raise unknown("update statements and indexes")
             case Find():
@@ -197,7 +206,7 @@ class MemoryDriver:
             case FindOneAnd():
                 return self.find_one_and(command)
             case BulkWrite():
-                raise unknown("bulk writes")
+                return self.bulk_write(command)
             case EstimatedCount():
                 return len(stored)
             case DeleteOne(filter):
@@ -208,22 +217,18 @@ class MemoryDriver:
                 return len(self.find(Find(filter)))
             case Distinct():
                 raise unknown("distinct")
-            case StampCounts(version_field):
+            case StampCounts(version_field, None):
                 return self.stamps(version_field)
-            case ListInQuarantine(_, entries):
-                for entry in entries:
-                    key = bson.encode({"_id": entry["document_id"]})
-                    attempts = self.collection.quarantine.get(key, {}).get("attempts", 0) + 1
-                    self.collection.quarantine[key] = {**entry, "attempts": attempts}
-                return None
-            case QuarantineCount():
-                return len(self.collection.quarantine)
+            case StampCounts():
+                raise unknown("counts of a part")
         for raw in found:
             del stored[id_of(raw)]
         return DeleteResult({"n": len(found)}, True)
 
     def find(self, command: Find) -> list[bytes]:
-        foreign = set(command.options) - {"session", "comment", "max_time_ms"}
+        foreign = set(command.options) - {"session", "comment", "max_time_ms", "hint", "projection"}
+        projection = command.options.get("projection")
+        foreign |= {"projection"} if projection not in (None, {"_id": 1}) else set()
         if foreign:
             raise unknown(f"the option {min(foreign)}")
         found = [raw for raw in self.collection.stored.values() if matches(bson.decode(raw, CODEC), command.filter)]
@@ -231,7 +236,8 @@ class MemoryDriver:
         for name, direction in reversed([(key, 1) if isinstance(key, str) else key for key in keys]):
             found.sort(key=lambda raw: order_key(reach(bson.decode(raw, CODEC), name)), reverse=direction < 0)
         end = command.skip + abs(command.limit) if command.limit else None
-        return found[command.skip : end]
+        found = found[command.skip : end]
+        return found if projection is None else [id_of(raw) for raw in found]
 
     def insert(self, document: dict[str, Any]) -> None:
         if bson.encode({"_id": document["_id"]}) in self.collection.stored:
@@ -261,12 +267,36 @@ class MemoryDriver:
             modified += self.collection.stored[id_of(raw)] != raw
         if found or not command.upsert:
             return UpdateResult({"n": len(found), "nModified": modified}, True)
-        given = {
-            name: value for name, value in command.filter.items() if not isinstance(value, Mapping) and name[:1] != "$"
-        }
+        given = {name: value for name, value in command.filter.items() if name[:1] != "$" and not is_condition(value)}
         document = {"_id": bson.ObjectId(), **updated(given, command.update, inserted=True)}
         self.insert(document)
         return UpdateResult({"n": 1, "nModified": 0, "upserted": document["_id"]}, True)
+
+    def bulk_write(self, command: BulkWrite) -> BulkWriteResult:
+        details: dict[str, Any] = dict.fromkeys(("nInserted", "nMatched", "nModified", "nUpserted", "nRemoved"), 0)
+        details |= {"upserted": [], "writeErrors": [], "writeConcernErrors": []}
+        for index, write in enumerate(command.writes):
+            try:
+                result = self.carry_out(write)
+            except (DuplicateKeyError, WriteError) as error:
+                details["writeErrors"].append({"index": index, "code": error.code})
+                if command.options.get("ordered", True):
+                    break
+                continue
+            match result:
+                case InsertOneResult():
+                    details["nInserted"] += 1
+                case UpdateResult(upserted_id=None):
+                    details["nMatched"] += result.matched_count
+                    details["nModified"] += result.modified_count
+                case UpdateResult(upserted_id=identity):
+                    details["nUpserted"] += 1
+                    details["upserted"].append({"index": index, "_id": identity})
+                case _:
+                    details["nRemoved"] += result.deleted_count
+        if details["writeErrors"]:
+            raise BulkWriteError(details)
+        return BulkWriteResult(details, True)
 
     def find_one_and(self, command: FindOneAnd) -> dict[str, Any] | None:
         change = command.change

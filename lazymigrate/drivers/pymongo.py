@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from threading import Thread
 from typing import Any, TypeVar
 
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Allowance, Attempt, Batches, Begin, Clock, Command, Finish, Procedure, Wait
+from lazymigrate.commands import (
+    Allowance,
+    Attempt,
+    Batches,
+    Begin,
+    Clock,
+    Command,
+    Finish,
+    Now,
+    Peek,
+    Procedure,
+    StartWorker,
+    Tell,
+    Wait,
+)
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, call, failure, find_arguments, targets
 
@@ -21,21 +37,43 @@ R = TypeVar("R")
 
 
 class Tickets:
-    """The commands that a procedure has begun, each in a thread. (A pool of its own: it is gone before any fork.)"""
+    """The commands that a procedure has begun, each in a thread of its own, and its workers.
+
+    (Not in a pool: a pool takes nothing more once the interpreter is about to exit, when a sweep has to end its batch.)
+    """
 
     def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads: list[Thread] = []
+        self._workers: list[Any] = []
 
     def begin(self, carry_out: Callable[[Command], Any], command: Command) -> Future[Any]:
         """Carry a command out meanwhile."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(thread_name_prefix="lazymigrate")
-        return self._pool.submit(carry_out, command)
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(carry_out(command))
+            except BaseException as error:
+                future.set_exception(error)
+
+        thread = Thread(target=work, name="lazymigrate", daemon=True)
+        self._threads = [*(other for other in self._threads if other.is_alive()), thread]
+        thread.start()
+        return future
+
+    def start(self, collection: Any, command: StartWorker) -> Any:
+        """Start a worker."""
+        from lazymigrate.drivers.processes import hire
+
+        self._workers.append(hire(collection, command))
+        return self._workers[-1]
 
     def close(self) -> None:
         """Wait until all have ended."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        for worker in self._workers:
+            worker.close()
+        for thread in self._threads:
+            thread.join()
 
 
 class PymongoDriver:
@@ -58,9 +96,11 @@ class PymongoDriver:
                         result = tickets.begin(self.carry_out, Attempt(command.command))
                     elif isinstance(command, Finish):
                         result = command.ticket.result()
+                    elif isinstance(command, StartWorker):
+                        result = tickets.start(self._targets["documents"], command)
                     else:
                         result = self.carry_out(command)
-                except Exception as error:
+                except BaseException as error:  # an interrupt, too: it may have something to give back
                     command = procedure.throw(error)
                 else:
                     command = procedure.send(result)
@@ -82,6 +122,12 @@ class PymongoDriver:
             return self._bucket.take(command)
         if isinstance(command, Clock):
             return time.monotonic()
+        if isinstance(command, Peek):
+            return command.worker.peek()
+        if isinstance(command, Tell):
+            return command.worker.tell(command.message)
+        if isinstance(command, Now):
+            return datetime.now(UTC)
         if isinstance(command, Wait):
             return time.sleep(command.seconds)
         spelled = call(command)

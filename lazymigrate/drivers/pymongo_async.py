@@ -5,12 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
 from pymongo.read_preferences import ReadPreference
 
-from lazymigrate.commands import Allowance, Attempt, Batches, Begin, Clock, Command, Finish, Procedure, Wait
+from lazymigrate.commands import (
+    Allowance,
+    Attempt,
+    Batches,
+    Begin,
+    Clock,
+    Command,
+    Finish,
+    Now,
+    Peek,
+    Procedure,
+    StartWorker,
+    Tell,
+    Wait,
+)
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, Call, call, failure, find_arguments, targets
 
@@ -31,6 +46,7 @@ class AsyncDriver:
     async def run(self, procedure: Procedure[R]) -> R:
         """Carry a procedure out to its end, and give its result."""
         begun: list[asyncio.Task[Any]] = []
+        workers: list[Any] = []
         try:
             command = next(procedure)
             while True:
@@ -40,9 +56,14 @@ class AsyncDriver:
                         begun = [*(task for task in begun if not task.done()), result]
                     elif isinstance(command, Finish):
                         result = await command.ticket
+                    elif isinstance(command, StartWorker):
+                        from lazymigrate.drivers.processes import hire
+
+                        result = hire(self._targets["documents"], command)
+                        workers.append(result)
                     else:
                         result = await self.carry_out(command)
-                except Exception as error:
+                except BaseException as error:  # an interrupt, too: it may have something to give back
                     command = procedure.throw(error)
                 else:
                     command = procedure.send(result)
@@ -54,6 +75,8 @@ class AsyncDriver:
                 task.cancel()
             if begun:
                 await asyncio.gather(*begun, return_exceptions=True)
+            for worker in workers:
+                await asyncio.to_thread(worker.close)
             procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     async def carry_out(self, command: Command) -> Any:
@@ -67,6 +90,12 @@ class AsyncDriver:
             return self._bucket.take(command)
         if isinstance(command, Clock):
             return time.monotonic()
+        if isinstance(command, Peek):
+            return command.worker.peek()
+        if isinstance(command, Tell):
+            return command.worker.tell(command.message)
+        if isinstance(command, Now):
+            return datetime.now(UTC)
         if isinstance(command, Wait):
             return await asyncio.sleep(command.seconds)
         spelled = call(command)

@@ -1,118 +1,257 @@
-"""The sweep: upgrade what reads do not reach.
+"""The sweep: from the first outdated document to a proven zero, whatever happens meanwhile.
 
-It walks the outdated documents by `_id` (never by version: documents that leave a walked index are met again), a batch
-at a time, and stores each batch by compare-and-set. A pass can leave stragglers behind, documents that somebody
-changed between the read and the write, so it goes on until a fresh count of what is outdated and not refused is zero.
+A pass walks the outdated documents by `_id` (never by version: documents that leave a walked index are met again), first
+inside MongoDB, where their chains are declared, then through the client for all others and for what was left. A pass can
+leave stragglers behind, documents that somebody changed between the read and the write or inserted behind it, so the
+sweep ends only when a fresh count of what is outdated and not in the quarantine, among documents that a majority has, is
+zero.
+
+It holds a lease, so that only one works at a time (that is for efficiency; what keeps documents safe is the
+compare-and-set), and keeps its position in the journal, where the next one goes on.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
-import bson
-
-from lazymigrate.commands import CompareAndSetMany, Count, Find, Procedure, StampCounts, Stored
+from lazymigrate.commands import (
+    At,
+    Clock,
+    CollectionOptions,
+    Count,
+    Failure,
+    Procedure,
+    StampCounts,
+)
+from lazymigrate.backlog import index
+from lazymigrate.course import Course, upwards
 from lazymigrate.coverage import Coverage
 from lazymigrate.elements import id_of
-from lazymigrate.exceptions import DocumentError, UpgradeError, describe
-from lazymigrate.outcome import Refused, Upgraded, outcome
-from lazymigrate.procedures.quarantine import list_errors
+from lazymigrate.exceptions import LazyMigrateError, LeaseHeldError
+from lazymigrate.failures import of_error
+from lazymigrate.lowering import loses
+from lazymigrate.outcome import Refused, Upgraded
+from lazymigrate.partition import Partition
+from lazymigrate.procedures.backlog import backlog_index
+from lazymigrate.procedures.crew import crew
+from lazymigrate.procedures.inside import inside
+from lazymigrate.procedures.persistence import must
+from lazymigrate.procedures.quarantine import count_listed, unlisted_outdated
+from lazymigrate.procedures.runs import acquire, finish
+from lazymigrate.procedures.shift import Shift
+from lazymigrate.procedures.through import decide, next_page, through
+from lazymigrate.runs import Ending
 from lazymigrate.scope import LOGGER, Scope
-from lazymigrate.sweeping import Progress, ProgressListener, StoppedBy, SweepReport
-from lazymigrate.versions import outdated_filter
+from lazymigrate.sweeping import StoppedBy, SweepOptions, SweepReport
 
 __all__ = ["sweep"]
 
-BATCH_SIZE = 500
-START: Any = object()
+FIRST_PATIENCE = 20.0  # seconds without an answer before the first: a wrong address is no election
+NO_SUCH_INDEX = 2  # how the server refuses a hint
 IDLE_PASSES = 3  # that find outdated documents and can do nothing about any
+Engine = Callable[..., Procedure[None]]
+ENDS: dict[StoppedBy, Ending] = {
+    "finished": "succeeded",
+    "limit": "interrupted",
+    "max_seconds": "interrupted",
+    "interrupted": "interrupted",
+    "cancelled": "cancelled",
+    "errored": "errored",
+}
 
 
 def sweep(
-    scope: Scope, *, batch_size: int | None = None, limit: int | None = None, progress: ProgressListener | None = None
+    scope: Scope, options: SweepOptions, *, course: Course | None = None, partition: Partition | None = None
 ) -> Procedure[SweepReport]:
-    """Upgrade outdated documents until a fresh count finds none, or `limit` documents were upgraded.
+    """Move what the course says (all that is outdated, to head), until a fresh count is zero or something stops it.
 
-    A document that cannot be upgraded is listed in the quarantine and left as it is. `SchemaError` stops the sweep.
+    A document that cannot be moved is listed in the quarantine and left as it is. `SchemaError` stops the sweep, and so
+    does what the server refuses for reasons that lie in no document. A partition needs no lease, and has no run.
     """
-    size = BATCH_SIZE if batch_size is None else batch_size
-    if size < 1:
-        raise ValueError(f"{scope.name}: batch_size={batch_size!r}: it is at least 1.")
-    if limit is not None and limit < 0:
-        raise ValueError(f"{scope.name}: limit={limit!r}: it is at least 0, or None.")
-    schema = scope.schema
-    outdated = outdated_filter(schema.version_field, schema.oldest, schema.settled, schema.base)
-    total = remaining = yield Count(outdated, primary=True)
-    listed: set[bytes] = set()
-    upgraded = conflicts = passes = idle = 0
-    stopped_by: StoppedBy = "finished"
-    while remaining and stopped_by == "finished":
-        passes += 1
-        moved = refused = 0
-        after: Any = START
-        while True:
-            if limit is not None and upgraded >= limit:
-                stopped_by = "limit"
-                break
-            page = size if limit is None else min(size, limit - upgraded)
-            raws = yield Find(beyond(outdated, after), sort=[("_id", 1)], limit=page, primary=True)
-            if not raws:
-                break
-            after = scope.decode(id_of(raws[-1]))["_id"]
-            decided = [outcome(scope, raw) for raw in raws]
-            todo = [result for result in decided if isinstance(result, Upgraded)]
-            stored = (yield CompareAndSetMany([result.command for result in todo])) if todo else Stored(0)
-            upgraded += stored.won
-            lost = len(todo) - stored.won - len(stored.refused)
-            conflicts += lost
-            scope.tell("conflict", lost)
-            moved += stored.won + lost
-            problems = [result.error for result in decided if isinstance(result, Refused)]
-            problems += [unstored(scope, todo[index], code) for index, code in stored.refused.items()]
-            refused += len(problems)
-            errors = [error for error in problems if key(scope, error) not in listed]
-            listed.update(key(scope, error) for error in errors)
-            yield from list_errors(scope, errors)
-            LOGGER.info("%s: swept a batch of %d, %d upgraded so far", scope.name, len(raws), upgraded)
-            if progress is not None:
-                progress(Progress(done=upgraded, total=total, conflicts=conflicts, quarantined=len(listed)))
-        remaining = yield Count(outdated, primary=True)
-        if remaining <= refused:
-            break
-        idle = 0 if moved else idle + 1
+    course = upwards(scope.schema) if course is None else course
+    started = yield Clock()
+    bounds = [] if partition is None else [dict(partition.filter())]
+    first = At("sweep", Count(course.where(bounds)))
+    total = yield from must(first, patience=FIRST_PATIENCE)
+    shift = Shift(scope, course, options, partition=partition, total=total, now=started)
+    if options.dry_run:
+        yield from rehearse(shift)
+    elif not total or not (yield from fresh_count(shift)):
+        shift.stopped_by = "finished"  # nothing to do, and nothing written: no run either
+    else:
+        if course.kind == "downgrade" and not options.accept_losses:
+            yield from refuse_losses(shift)
+        yield from work(shift)
+    return (yield from report(shift, started))
+
+
+def refuse_losses(shift: Shift) -> Procedure[None]:
+    """`LazyMigrateError` when the way back would lose something; nothing was written then."""
+    options = replace(shift.options, dry_run=True, progress=None, limit=None)
+    found = yield from sweep(shift.scope, options, course=shift.course, partition=shift.partition)
+    if found.losses:
+        raise LazyMigrateError(
+            f"{shift.scope.name}: {found.losses:,} of {found.upgraded:,} documents would lose data on the way back to version "
+            f"{shift.course.target}, which upgrading again does not restore. Nothing was written. Change the way back, or "
+            "accept the losses with accept_losses=True."
+        )
+
+
+def work(shift: Shift) -> Procedure[None]:
+    """Sweep under a lease; what ends it is recorded."""
+    options, scope = shift.options, shift.scope
+    if shift.course.kind == "sweep":  # a hint of it loses what is not outdated
+        shift.index = yield from shift.patiently(partial(backlog_index, scope))
+    if shift.partition is None:
+        take = partial(
+            acquire,
+            scope,
+            kind=shift.course.kind,
+            target=shift.course.target,
+            holder=options.holder,
+            host=options.host,
+            lease=options.lease,
+            wait=options.wait_for_lease,
+            rate=options.rate,
+        )
+        shift.take_over((yield from shift.patiently(take)))
+    try:
+        yield from passes(shift)
+    except (LeaseHeldError, GeneratorExit):
+        raise
+    except BaseException as error:  # Ctrl-C and a cancelled task, too: the lease is given up
+        passes_by = not isinstance(error, Exception) or of_error(error) == "transient"
+        shift.stopped_by = "interrupted" if passes_by else "errored"
+        yield from end(shift, error)
+        raise
+    yield from end(shift)
+
+
+def end(shift: Shift, error: BaseException | None = None) -> Procedure[None]:
+    """Record the end of a run; where that fails after an error, the error is what matters."""
+    if shift.run is None or shift.stopped_by is None:
+        return
+    ended = partial(
+        finish,
+        shift.scope,
+        shift.run,
+        ENDS[shift.stopped_by],
+        stopped_by=shift.stopped_by,
+        counts=shift.counts,
+        position=shift.position,
+        error=None if error is None else type(error).__name__,
+    )
+    if error is None:
+        shift.run = yield from shift.patiently(ended)
+        return
+    try:
+        shift.run = yield from ended()
+    except Exception as another:
+        LOGGER.warning("%s: the end of the sweep was not recorded (%s)", shift.scope.name, type(another).__name__)
+
+
+def passes(shift: Shift) -> Procedure[None]:
+    """Pass after pass, until nothing is left or something stops it."""
+    idle = 0
+    engines: list[Engine] = [through]
+    if (yield from runs_inside(shift)):
+        engines.insert(0, inside)
+    if shift.options.workers is not None and shift.partition is None:
+        engines.insert(0, crew)
+    while True:
+        before = shift.upgraded + shift.conflicts + shift.quarantined
+        listed = bool((yield from must(count_listed(shift.scope), shift.waits)))
+        shift.passes += 1
+        for engine in engines:
+            if not shift.begins(engine.__name__):
+                continue
+            yield from carried(shift, engine, listed=listed)
+            if shift.stopped_by is not None:
+                return
+            left = yield from fresh_count(shift)
+            if not left:
+                shift.stopped_by = "finished"
+                return
+        idle = 0 if shift.upgraded + shift.conflicts + shift.quarantined > before else idle + 1
         if idle == IDLE_PASSES:
-            stopped_by = "errored"
-    counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
+            shift.stopped_by = "errored"
+            return
+
+
+def carried(shift: Shift, engine: Engine, *, listed: bool) -> Procedure[None]:
+    """One engine's way through the collection; without the backlog index from the moment that it is dropped."""
+    while True:
+        try:
+            yield from engine(shift, listed=listed)
+        except Exception as error:
+            if shift.index is None or getattr(error, "code", None) != NO_SUCH_INDEX:
+                raise
+            shift.index = None
+            yield from shift.drain()
+        else:
+            return
+
+
+def runs_inside(shift: Shift) -> Procedure[bool]:
+    """Whether the server may run chains: not where strings are compared by anything but their bytes."""
+    if not shift.scope.inside or not shift.course.inside():
+        return False
+    options = yield from shift.insist(CollectionOptions())
+    return isinstance(options, Failure) or "collation" not in options
+
+
+def fresh_count(shift: Shift) -> Procedure[int]:
+    """How many documents are still to be moved and not in the quarantine, among those that a majority has."""
+    moved = shift.course.where(shift.bounds())
+    left: int = yield from must(At("proof", Count(moved)))
+    if not left or left > (yield from must(count_listed(shift.scope), shift.waits)):
+        return left
+    return (yield from shift.patiently(partial(unlisted_outdated, shift.scope, moved)))
+
+
+def rehearse(shift: Shift) -> Procedure[None]:
+    """What a sweep would do, without writing anything: every outdated document is upgraded in memory."""
+    scope, shift.passes = shift.scope, 1
+    while True:
+        raws = yield At("sweep", next_page(shift, shift.after, shift.slice_size))
+        if not raws or not (yield from shift.ready()):
+            shift.stopped_by = shift.stopped_by or "finished"
+            return
+        for raw in raws:
+            result = decide(shift, raw)
+            shift.upgraded += isinstance(result, Upgraded)
+            shift.quarantined += isinstance(result, Refused)
+            if shift.course.kind == "downgrade" and isinstance(result, Upgraded):
+                shift.losses += loses(scope, result, shift.course)
+        shift.after = scope.decode(id_of(raws[-1]))["_id"]
+        shift.tell((yield Clock()))
+
+
+def report(shift: Shift, started: float) -> Procedure[SweepReport]:
+    """The report, with a fresh count."""
+    scope, course = shift.scope, shift.course
+    shift.waiting_for = None
+    shift.tell((yield Clock()), last=True)
+    whole = yield from shift.patiently(partial(backlog_index, scope, whole=True))
+    parts = ([] if whole is None else [index(scope.schema).filter]) + shift.bounds()
+    stamps = yield from must(At("proof", StampCounts(scope.schema.version_field, {"$and": parts} if parts else None)))
+    counted = Coverage.of(scope.schema, scope.name, stamps)
+    remaining = counted.outdated
+    if shift.partition is not None or course.kind == "downgrade":
+        remaining = yield from must(At("proof", Count(course.where(shift.bounds()))))
     return SweepReport(
         collection=scope.name,
-        upgraded=upgraded,
-        conflicts=conflicts,
-        quarantined=len(listed),
-        remaining=counted.outdated,
-        passes=passes,
-        complete=counted.outdated == 0 and counted.invalid == 0,
-        stopped_by=stopped_by,
+        upgraded=shift.upgraded,
+        conflicts=shift.conflicts,
+        quarantined=shift.quarantined,
+        remaining=remaining,
+        passes=shift.passes,
+        seconds=(yield Clock()) - started,
+        complete=remaining == 0 and counted.invalid == 0,
+        stopped_by=shift.stopped_by or "finished",
+        dry_run=shift.options.dry_run,
+        kind=course.kind,
+        losses=shift.losses,
     )
-
-
-def unstored(scope: Scope, result: Upgraded, code: int) -> UpgradeError:
-    """The error for a document that the server did not take at head."""
-    return UpgradeError(
-        f"{scope.name}: {describe(result.document.get('_id'))} was upgraded, and the server refused to store it (code "
-        f"{code}): a validator, a unique index or its size. Change the rule or the document.",
-        collection=scope.name,
-        document_id=result.document.get("_id"),
-        version=result.stored.get(scope.schema.version_field),
-    )
-
-
-def key(scope: Scope, error: DocumentError) -> bytes:
-    """What tells one refused document from another."""
-    return bson.encode({"_id": error.document_id}, codec_options=scope.codec)
-
-
-def beyond(filter: dict[str, Any], after: Any) -> dict[str, Any]:
-    """The filter, for documents that follow an `_id` in the order of all BSON types."""
-    if after is START:
-        return filter
-    return {"$and": [filter, {"$expr": {"$gt": ["$_id", {"$literal": after}]}}]}

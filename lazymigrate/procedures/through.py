@@ -1,0 +1,197 @@
+"""Through the client: chains with functions, and documents that are not safe inside MongoDB.
+
+Pages of outdated documents come raw, are upgraded in memory and stored by compare-and-set, each document encoded by itself
+first, so that one that BSON cannot hold spoils no others. What loses its compare-and-set is still outdated, and is met
+again by the next pass. A command that the server refuses as a whole is halved, down to the document that is to blame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from lazymigrate.commands import At, Attempt, Begin, CompareAndSetMany, Failure, Find, Finish, Procedure, Stored
+from lazymigrate.elements import id_of
+from lazymigrate.encoding import encoded
+from lazymigrate.exceptions import DocumentError, UpgradeError, describe
+from lazymigrate.failures import of_error
+from lazymigrate.lowering import lowered
+from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome
+from lazymigrate.procedures.quarantine import list_errors, listed_among
+from lazymigrate.procedures.shift import OPEN, Shift
+
+__all__ = ["decide", "next_page", "through"]
+
+COMMAND_BYTES = 12_000_000  # of update statements in one command, which the server takes up to 16 MiB
+PAGE_BYTES = 4_000_000  # of documents in a page, as far as the last page tells
+
+
+class Item(NamedTuple):
+    """An upgraded document and the update statement that stores it, in BSON; empty where it is too large for company."""
+
+    upgraded: Upgraded
+    statement: bytes
+
+
+def through(shift: Shift, *, listed: bool) -> Procedure[None]:
+    """Move what is left by way of the client, from the shift's position on; `listed`: there is a quarantine to spare."""
+    size = min(shift.slice_size, 100)
+    page = yield Begin(At("sweep", next_page(shift, shift.next_after, size)))
+    while True:
+        raws = yield Finish(page)
+        if isinstance(raws, Failure):
+            raws = yield from shift.must(next_page(shift, shift.next_after, size))
+        if not raws:
+            yield from shift.drain()
+            return
+        if not (yield from shift.ready()):
+            return
+        raws = raws[: shift.allowance]
+        upto = shift.scope.decode(id_of(raws[-1]))["_id"]
+        size = fitting(shift.slice_size, raws)
+        page = yield Begin(At("sweep", next_page(shift, upto, size)))
+        items, errors = yield from upgraded(shift, raws, listed=listed)
+        yield from refuse(shift, errors)
+        yield from send(shift, items, upto)
+
+
+def next_page(shift: Shift, after: Any, size: int) -> Find:
+    """The query for the outdated documents that follow an `_id`; one answer of the server, however large they are."""
+    found = shift.course.where(shift.bounds(after=after))
+    return Find(found, sort=[("_id", 1)], limit=-size, options={"hint": shift.hint})
+
+
+def fitting(size: int, raws: Sequence[bytes]) -> int:
+    """How many documents of that size to ask for."""
+    largest = max(1, sum(map(len, raws)) // len(raws))
+    return max(1, min(size, PAGE_BYTES // largest))
+
+
+def upgraded(
+    shift: Shift, raws: Sequence[bytes], *, listed: bool
+) -> Procedure[tuple[list[Item], list[tuple[DocumentError, int | None]]]]:
+    """The upgraded documents of a page, and the errors of those that cannot be; it ends early when too many cannot."""
+    if listed:
+        ids = [id_of(raw) for raw in raws]
+        spared = yield from shift.patiently(lambda: listed_among(shift.scope, ids))
+        raws = [raw for raw in raws if id_of(raw) not in spared]
+    items: list[Item] = []
+    errors: list[tuple[DocumentError, int | None]] = []
+    for raw in raws:
+        result = decide(shift, raw)
+        if isinstance(result, Upgraded):
+            shift.budget.interrupted_row()  # it counts as tried when it is stored, or is refused there
+            items.append(Item(result, encoded(result.command, shift.scope.codec)))
+        elif isinstance(result, Refused):
+            errors.append((result.error, None))
+            shift.budget.refused(1)
+            if shift.budget.exceeded:
+                break
+    return items, errors
+
+
+def decide(shift: Shift, raw: bytes) -> Outcome:
+    """What becomes of one document."""
+    upwards = shift.course.kind == "sweep"
+    return outcome(shift.scope, raw) if upwards else lowered(shift.scope, raw, shift.course)
+
+
+def send(shift: Shift, items: Sequence[Item], upto: Any) -> Procedure[None]:
+    """Let the compare-and-sets of a page leave, in as few commands as they fit into."""
+    groups = grouped(items)
+    for number, group in enumerate(groups):
+        last = number == len(groups) - 1
+        yield from shift.launch(
+            At("sweep", command(group)), len(group), upto if last else OPEN, partial(land, shift, group)
+        )
+        if not last:
+            yield from shift.drain()
+    if not groups:
+        yield from shift.drain()
+        shift.after = upto
+
+
+def grouped(items: Sequence[Item]) -> list[list[Item]]:
+    """The items in groups that fit into one command."""
+    groups: list[list[Item]] = []
+    room = 0
+    for item in items:
+        size = len(item.statement)
+        if not groups or size > room or not size:
+            groups.append([])
+            room = COMMAND_BYTES if size else 0
+        groups[-1].append(item)
+        room -= size
+    return groups
+
+
+def command(items: Sequence[Item]) -> CompareAndSetMany:
+    """The compare-and-sets of some documents."""
+    encoded = [item.statement for item in items]
+    return CompareAndSetMany([item.upgraded.command for item in items], encoded=encoded if all(encoded) else ())
+
+
+def land(shift: Shift, items: Sequence[Item], result: Stored | Failure) -> Procedure[None]:
+    """Count what became of some compare-and-sets; after an answer that never came, read again what they did."""
+    if isinstance(result, Failure):
+        yield from land_again(shift, items, result)
+        return
+    lost = len(items) - result.won - len(result.refused)
+    shift.upgraded += result.won
+    shift.conflicts += lost
+    shift.scope.tell("conflict", lost)
+    shift.budget.succeeded(len(items) - len(result.refused))
+    shift.budget.refused(len(result.refused))
+    yield from refuse(shift, [(unstored(shift, items[index], code), code) for index, code in result.refused.items()])
+
+
+def land_again(shift: Shift, items: Sequence[Item], failure: Failure) -> Procedure[None]:
+    """After a failed command: those that are at the target were stored; the others are tried again, in halves if need be."""
+    verdict = of_error(failure.error)
+    if verdict == "fatal":
+        raise failure.error
+    if verdict == "document" and len(items) == 1:
+        shift.budget.refused(1)
+        code = failure.code
+        yield from refuse(shift, [(unstored(shift, items[0], code), code)])
+        return
+    if verdict == "document":
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            yield from land(shift, half, (yield Attempt(At("sweep", command(half)))))
+        return
+    left = yield from still_outdated(shift, items)
+    rest = [item for item in items if id_of(item.upgraded.command.raw) in left]
+    shift.upgraded += len(items) - len(rest)
+    shift.budget.succeeded(len(items) - len(rest))
+    if rest:
+        yield from land(shift, rest, (yield from shift.insist(command(rest))))
+
+
+def still_outdated(shift: Shift, items: Sequence[Item]) -> Procedure[set[bytes]]:
+    """The raw `_id`s of those documents that are still to be moved."""
+    ids = [item.upgraded.stored["_id"] for item in items]
+    found = shift.course.where([{"_id": {"$in": ids}}])
+    raws = yield from shift.must(Find(found, options={"projection": {"_id": 1}}))
+    return {id_of(raw) for raw in raws}
+
+
+def refuse(shift: Shift, errors: Sequence[tuple[DocumentError, int | None]]) -> Procedure[None]:
+    """List documents in the quarantine."""
+    if errors:
+        shift.quarantined += yield from list_errors(
+            shift.scope, [error for error, _ in errors], [code for _, code in errors]
+        )
+
+
+def unstored(shift: Shift, item: Item, code: int | None) -> UpgradeError:
+    """The error for a document that the server did not take as it was to be."""
+    stored = item.upgraded.stored
+    return UpgradeError(
+        f"{shift.scope.name}: {describe(stored.get('_id'))} was brought to version {shift.course.target}, and the server "
+        f"refused to store it (code {code}): a validator, a unique index or its size. Change the rule or the document.",
+        collection=shift.scope.name,
+        document_id=stored.get("_id"),
+        version=stored.get(shift.scope.schema.version_field),
+    )
