@@ -11,14 +11,15 @@ Run: `python benchmarks/sweeping.py --part declared|function|memory|foreground|o
 - poison: one document in a hundred cannot be upgraded, against none.
 
 How many documents a command should have, and how many commands should be on their way (two cores, 1 KB documents, MongoDB
-6.0.5, write concern majority; medians of interleaved rounds on a busy machine, so to be read as about a fifth either way):
+6.0.5, write concern majority; medians of six interleaved rounds, with others at work on the same cores: single rounds lie
+up to a half away, and only the step from one to two on their way stands out):
 
 - Range updates, as times one `update_many`: one at a time 0.6 (500 documents), 0.7 (1,000), 0.8 (2,000), 0.9 (5,000); two
   0.9, 1.2, 1.2, 1.1; three 1.0, 1.1, 1.1, 1.2. Two of 2,000 to 5,000 it is; a third gains nothing. Of the server's time, in
   microseconds for each document: `update_many` 35, ranges 41 to 44, finding the bounds 2, each more look at every document
   (a count, the statement of a version that nobody has) 2 to 3.
-- Compare-and-sets that are encoded already, as times the whole hand-written loop: one at a time 1.0 (250 documents), 1.1
-  (500), 1.1 (1,000), 1.0 (2,000); two 1.4, 1.4, 1.7, 1.8; three 1.1 to 1.6. Two of 1,000 to 2,000 it is.
+- Compare-and-sets that are encoded already, as times the whole hand-written loop: one at a time 1.0 (500 documents), 1.0
+  (1,000), 1.1 (2,000); two 1.7, 1.4, 1.8; three 1.2, 1.8, 1.7. Two of 1,000 to 2,000 it is.
 """
 
 from __future__ import annotations

@@ -95,6 +95,28 @@ def outcome(scope: Scope, raw: bytes) -> Outcome:
         return Refused(scope.named(error))
 
 
+def replacement(scope: Scope, raw: bytes) -> bytes | Refused | None:
+    """The document at head in BSON, to replace the one that was read and is guarded by all of its bytes.
+
+    None where that would not do: the chain says what it uses, so that less is to be guarded; or decoding and encoding alone
+    change the document, so that only what the chain changed may be written. Those are for `outcome`.
+    """
+    try:
+        document = scope.decode(raw)
+        if bson.encode(document, codec_options=scope.codec) != raw:
+            return None
+    except (BSONError, OverflowError, TypeError, ValueError):
+        return None
+    try:
+        version = scope.schema.version_of(document)
+        chain = scope.schema.chain(version, scope.schema.head)
+        if chain.fields is not None or version >= scope.schema.settled:
+            return None
+        return scope.encode(chain.run(document), version)
+    except DocumentError as error:
+        return Refused(scope.named(error))
+
+
 def second(scope: Scope, raw: bytes, document: dict[str, Any]) -> dict[str, Any]:
     """The same document once more; of values, the two share just those that nobody can change."""
     again = document.copy()

@@ -74,8 +74,12 @@ class Scope:
 
         `UpgradeError` when BSON cannot hold it.
         """
+        return self.decode(self.encode(document, version))
+
+    def encode(self, document: dict[str, Any], version: int) -> bytes:
+        """An upgraded document in BSON; `UpgradeError` when BSON cannot hold it. `version` is the one it had before."""
         try:
-            return self.stored_form(document)
+            return bson.encode(document, codec_options=self.codec)
         except (BSONError, OverflowError, TypeError, ValueError) as error:
             raise UpgradeError(
                 f"{self.name}: {describe(document.get('_id'))} at version {version} was upgraded to something that BSON "

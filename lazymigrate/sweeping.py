@@ -44,7 +44,7 @@ class SweepReport:
     `remaining` counts everything that is still outdated, listed in the quarantine or not. `complete`: nothing is
     outdated and no stamp is invalid. `seconds` is what it took, waits included. `dry_run`: nothing was written, and
     `upgraded`, `quarantined` say what would have been. Of a downgrade (`kind`), `upgraded` were brought back, `remaining`
-    are still above the target, and of a dry run `losses` would lose what upgrading again does not restore.
+    are still above the target, and of a dry run `losses` would lose what upgrading again does not restore. `reason`: why it ended as errored.
     """
 
     collection: str
@@ -59,6 +59,7 @@ class SweepReport:
     dry_run: bool = False
     kind: Literal["sweep", "downgrade"] = "sweep"
     losses: int = 0
+    reason: str = ""
 
     def __str__(self) -> str:
         still = "still outdated" if self.kind == "sweep" else "still above"
@@ -72,6 +73,7 @@ class SweepReport:
         return (
             f"{self.collection}: {self.upgraded:,} {done} in {passes}{losses}, {self.conflicts:,} conflicts, "
             f"{self.quarantined:,} quarantined; {state} ({self.stopped_by})"
+            + (f". {self.reason}" if self.reason else "")
         )
 
     def to_json(self) -> str:

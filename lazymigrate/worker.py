@@ -48,7 +48,8 @@ class Wishes:
 
 def main() -> None:
     """Do the task that comes through the standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group, and the parent decides what it means
+    for number in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group, and the parent decides what they mean
+        signal.signal(number, signal.SIG_IGN)
     task = json.loads(sys.stdin.readline())
     wishes = Wishes()
     Thread(target=wishes.follow, daemon=True).start()

@@ -31,7 +31,7 @@ class Range(NamedTuple):
 
 def inside(shift: Shift, *, listed: bool) -> Procedure[None]:
     """Move what can be moved inside MongoDB, from the shift's position on; `listed`: there is a quarantine to spare."""
-    ways = shift.course.inside()
+    ways = {version: updates for version, updates in shift.course.inside().items() if version in shift.present}
     if not ways:
         return
     lowest = min(ways)
@@ -66,7 +66,11 @@ def listed_in(shift: Shift, after: Any, upto: Any) -> Procedure[list[Any]]:
 def bound(shift: Shift, lowest: int, after: Any, size: int) -> Procedure[Any]:
     """The `_id` of the last of the next `size` documents; `OPEN` where fewer are left."""
     options = {"projection": {"_id": 1}, "hint": shift.hint}
-    found = shift.course.where(shift.bounds(after=after), lowest=lowest)
+    bounds = shift.bounds(after=after)
+    if shift.dense and lowest == min(shift.present):
+        found: Mapping[str, Any] = {"$and": bounds} if bounds else {}
+    else:
+        found = shift.course.where(bounds, lowest=lowest)
     last = yield from shift.must(Find(found, sort=[("_id", 1)], skip=size - 1, limit=-1, options=options))
     return shift.scope.decode(id_of(last[0]))["_id"] if last else OPEN
 

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from lazymigrate.commands import Attempt, Clock, Command, Failure, Procedure, Wait
 from lazymigrate.failures import Backoff, of_error
 
-__all__ = ["Waiting", "insist", "must", "patiently"]
+__all__ = ["PATIENCE", "Waiting", "insist", "must", "patiently"]
 
 R = TypeVar("R")
-Waiting = Callable[[str, float], None]
+Waiting = Callable[[str, float], bool]  # hears what is waited for, and when; True gives up
 PATIENCE = 300.0  # seconds without one answer
 
 
@@ -42,7 +42,7 @@ def patiently(
 ) -> Procedure[R]:
     """What a procedure gives, begun afresh after an error that passes; it must be harmless to carry out twice.
 
-    The error itself is raised when the server has not answered for long. `waiting` hears what is waited for.
+    The error itself is raised when the server has not answered for long, or `waiting` gives up.
     """
     backoff = Backoff(random.Random(), patience=patience)  # noqa: S311 (it only keeps clients from coming back all at once)
     while True:
@@ -53,9 +53,6 @@ def patiently(
                 raise
             now = yield Clock()
             seconds = backoff.wait(now)
-            if seconds is None:
+            if seconds is None or (waiting is not None and waiting(f"the server ({type(error).__name__})", now)):
                 raise
-            reason = f"the server ({type(error).__name__})"
-        if waiting is not None:
-            waiting(reason, now)
         yield Wait(seconds)

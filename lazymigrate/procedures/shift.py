@@ -8,16 +8,19 @@ nothing speaks against it: a limit, a wish of an operator, the throttle, or too 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from bson import ObjectId
+
 from lazymigrate.commands import AdminCommand, At, Attempt, Begin, Clock, Command, Failure, Finish, Now, Procedure, Wait
 from lazymigrate.course import Course
+from lazymigrate.coverage import Coverage
 from lazymigrate.failures import Budget
 from lazymigrate.pacing import Pace
 from lazymigrate.partition import Partition
-from lazymigrate.procedures.persistence import insist, must, patiently
+from lazymigrate.procedures.persistence import PATIENCE, insist, must, patiently
 from lazymigrate.procedures.runs import checkpoint
 from lazymigrate.runs import Counts, Run
 from lazymigrate.scope import LOGGER, Scope
@@ -28,9 +31,11 @@ __all__ = ["OPEN", "Flight", "Shift"]
 
 OPEN: Any = object()  # the end of an interval of `_id`s that has none
 R = TypeVar("R")
+ALIKE = (ObjectId, int, str)  # types of `_id`s between which a plain range is exact, and a tenth faster than by `$expr`
 PARTS = 4  # flights in a batch: two on their way, one that is made ready, and what has landed since the checkpoint
 LOOK = 0.5  # seconds between two looks at what operators wish
 HEALTH = 2.0  # seconds between two looks at the servers
+LATELY = 10.0  # seconds that a rate is taken over
 TELL = 0.1  # seconds between two reports of progress
 
 
@@ -54,24 +59,24 @@ class Shift:
         options: SweepOptions,
         *,
         partition: Partition | None = None,
-        total: int,
         now: float,
     ) -> None:
         self.scope = scope
         self.course = course
         self.options = options
         self.run: Run | None = None
-        self.total = total
+        self.total = 0
+        self.counted = Coverage(collection=scope.name, head=scope.schema.head, total=0)
         self.partition = partition
         self.index: str | None = None
         self.upgraded = self.conflicts = self.quarantined = self.losses = self.passes = 0
         self.after: Any = OPEN
         self.engine = ""
         self.stopped_by: StoppedBy | None = None
-        self.error: Exception | None = None
+        self.reason = ""
         self.flights: deque[Flight] = deque()
         self.budget = Budget(options.max_failures)
-        self.pace = Pace(fixed=options.batch_size)
+        self.pace = Pace(start=1000, fixed=options.batch_size)
         self.throttle = Throttle(
             rate=options.rate,
             pause=options.pause,
@@ -89,7 +94,7 @@ class Shift:
         self._health: Health | None = None
         self._blind = False
         self._unsaved = 0  # documents that have landed since the last checkpoint
-        self._recent: deque[tuple[float, int]] = deque(maxlen=50)
+        self._recent: deque[tuple[float, int]] = deque()  # when, and how many had been upgraded by then
 
     def take_over(self, run: Run) -> None:
         """Work for a run from now on, and go on where its last shift was."""
@@ -98,15 +103,26 @@ class Shift:
         self._resumed = run.position
         self.throttle.set_rate(run.rate)
 
-    def begins(self, engine: str) -> bool:
-        """Begin with an engine; False where the shift before had done with it."""
-        resumed = self._resumed if self._resumed and self._resumed.get("engine") else None
+    def begins(self, engine: str, among: Collection[str]) -> bool:
+        """Begin with an engine, of those that there are; False where the shift before had done with it."""
+        resumed = self._resumed if self._resumed and self._resumed.get("engine") in among else None
         if resumed is not None and resumed["engine"] != engine:
             return False
         self._resumed = None
         self.engine = engine
         self.after = OPEN if resumed is None else resumed.get("after", OPEN)
         return True
+
+    @property
+    def present(self) -> dict[int, int]:
+        """How many documents there were at each version that is to be moved, when they were last counted."""
+        course = self.course
+        return {v: count for v, count in self.counted.by_version.items() if course.lowest <= v <= course.highest}
+
+    @property
+    def dense(self) -> bool:
+        """Whether all documents that were counted are to be moved, so that no look at them is needed to find the next."""
+        return self.index is None and sum(self.present.values()) == self.counted.total
 
     @property
     def hint(self) -> Any:
@@ -167,6 +183,7 @@ class Shift:
         """Why no further flight may leave."""
         options = self.options
         if self.budget.exceeded:
+            self.reason = self.budget.reason() or ""
             return "errored"
         if options.limit is not None and self.upgraded >= options.limit:
             return "limit"
@@ -208,13 +225,11 @@ class Shift:
         """Let the oldest flight land."""
         flight = self.flights.popleft()
         result = yield Finish(flight.ticket)
-        before = self.upgraded
         if isinstance(result, Failure):
             self.pace.failed()
         yield from flight.land(result)
         now = yield Clock()
         self.worked(flight.documents, now - flight.started, now)
-        self._recent.append((now, self.upgraded - before))
         if flight.upto is not OPEN:
             self.after = flight.upto
             self._unsaved += flight.documents
@@ -289,12 +304,14 @@ class Shift:
 
     def progress(self, now: float) -> Progress:
         """Where the shift is."""
-        recent = [entry for entry in self._recent if entry[0] > now - 10]
-        since = min(10.0, max(now - self._started, 0.001))
+        self._recent.append((now, self.upgraded))
+        while self._recent[0][0] < now - LATELY:
+            self._recent.popleft()
+        since, before = self._recent[0] if now - self._started > LATELY else (self._started, 0)
         return Progress(
             done=self.upgraded,
             total=self.total,
-            rate=sum(count for _, count in recent) / since,
+            rate=(self.upgraded - before) / max(now - since, 0.001),
             conflicts=self.conflicts,
             quarantined=self.quarantined,
             waiting_for=self.waiting_for,
@@ -314,20 +331,24 @@ class Shift:
         self.waiting_for = None
         return result
 
-    def patiently(self, procedure: Callable[[], Procedure[R]]) -> Procedure[R]:
+    def patiently(self, procedure: Callable[[], Procedure[R]], *, patience: float = PATIENCE) -> Procedure[R]:
         """What a procedure gives; what passes is waited out."""
-        result = yield from patiently(procedure, self.waits)
+        result = yield from patiently(procedure, self.waits, patience=patience)
         self.waiting_for = None
         return result
 
-    def waits(self, reason: str, now: float) -> None:
-        """Say what is waited for."""
+    def waits(self, reason: str, now: float) -> bool:
+        """Say what is waited for; whether to give up, since the shift is to end."""
         self.waiting_for = reason
         self.tell(now)
+        return self.reason_to_stop(now) is not None
 
     def bounds(self, *, after: Any = OPEN, upto: Any = OPEN) -> list[dict[str, Any]]:
         """The conditions for documents of the shift's partition between two `_id`s, in the order of all BSON types."""
-        bounds = [] if self.partition is None else [dict(self.partition.filter())]
+        part = {} if self.partition is None else self.partition.filter()
+        bounds = [part] if part else []
+        if type(after) is type(upto) and type(after) in ALIKE:  # what lies between them is of their type, too
+            return [*bounds, {"_id": {"$gt": after, "$lte": upto}}]
         if after is not OPEN:
             bounds.append({"$expr": {"$gt": ["$_id", {"$literal": after}]}})
         if upto is not OPEN:

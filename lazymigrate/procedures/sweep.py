@@ -20,14 +20,10 @@ from lazymigrate.commands import (
     At,
     Clock,
     CollectionOptions,
-    Count,
     Failure,
     Procedure,
-    StampCounts,
 )
-from lazymigrate.backlog import index
 from lazymigrate.course import Course, upwards
-from lazymigrate.coverage import Coverage
 from lazymigrate.elements import id_of
 from lazymigrate.exceptions import LazyMigrateError, LeaseHeldError
 from lazymigrate.failures import of_error
@@ -35,10 +31,11 @@ from lazymigrate.lowering import loses
 from lazymigrate.outcome import Refused, Upgraded
 from lazymigrate.partition import Partition
 from lazymigrate.procedures.backlog import backlog_index
+from lazymigrate.procedures.counting import counted, left_to_do
 from lazymigrate.procedures.crew import crew
 from lazymigrate.procedures.inside import inside
 from lazymigrate.procedures.persistence import must
-from lazymigrate.procedures.quarantine import count_listed, unlisted_outdated
+from lazymigrate.procedures.quarantine import count_listed
 from lazymigrate.procedures.runs import acquire, finish
 from lazymigrate.procedures.shift import Shift
 from lazymigrate.procedures.through import decide, next_page, through
@@ -72,13 +69,11 @@ def sweep(
     """
     course = upwards(scope.schema) if course is None else course
     started = yield Clock()
-    bounds = [] if partition is None else [dict(partition.filter())]
-    first = At("sweep", Count(course.where(bounds)))
-    total = yield from must(first, patience=FIRST_PATIENCE)
-    shift = Shift(scope, course, options, partition=partition, total=total, now=started)
+    shift = Shift(scope, course, options, partition=partition, now=started)
+    shift.total = yield from left_to_do(shift, patience=FIRST_PATIENCE)
     if options.dry_run:
         yield from rehearse(shift)
-    elif not total or not (yield from fresh_count(shift)):
+    elif not shift.total:
         shift.stopped_by = "finished"  # nothing to do, and nothing written: no run either
     else:
         if course.kind == "downgrade" and not options.accept_losses:
@@ -160,22 +155,26 @@ def passes(shift: Shift) -> Procedure[None]:
         engines.insert(0, inside)
     if shift.options.workers is not None and shift.partition is None:
         engines.insert(0, crew)
+    names = [engine.__name__ for engine in engines]
     while True:
         before = shift.upgraded + shift.conflicts + shift.quarantined
         listed = bool((yield from must(count_listed(shift.scope), shift.waits)))
         shift.passes += 1
         for engine in engines:
-            if not shift.begins(engine.__name__):
+            if not shift.begins(engine.__name__, names):
                 continue
             yield from carried(shift, engine, listed=listed)
             if shift.stopped_by is not None:
                 return
-            left = yield from fresh_count(shift)
+            left = yield from left_to_do(shift)
             if not left:
                 shift.stopped_by = "finished"
                 return
         idle = 0 if shift.upgraded + shift.conflicts + shift.quarantined > before else idle + 1
         if idle == IDLE_PASSES:
+            shift.reason = (
+                f"{left:,} documents are outdated, and {idle} passes could do nothing about any. See the log."
+            )
             shift.stopped_by = "errored"
             return
 
@@ -202,15 +201,6 @@ def runs_inside(shift: Shift) -> Procedure[bool]:
     return isinstance(options, Failure) or "collation" not in options
 
 
-def fresh_count(shift: Shift) -> Procedure[int]:
-    """How many documents are still to be moved and not in the quarantine, among those that a majority has."""
-    moved = shift.course.where(shift.bounds())
-    left: int = yield from must(At("proof", Count(moved)))
-    if not left or left > (yield from must(count_listed(shift.scope), shift.waits)):
-        return left
-    return (yield from shift.patiently(partial(unlisted_outdated, shift.scope, moved)))
-
-
 def rehearse(shift: Shift) -> Procedure[None]:
     """What a sweep would do, without writing anything: every outdated document is upgraded in memory."""
     scope, shift.passes = shift.scope, 1
@@ -231,16 +221,12 @@ def rehearse(shift: Shift) -> Procedure[None]:
 
 def report(shift: Shift, started: float) -> Procedure[SweepReport]:
     """The report, with a fresh count."""
-    scope, course = shift.scope, shift.course
+    scope, course, options = shift.scope, shift.course, shift.options
     shift.waiting_for = None
     shift.tell((yield Clock()), last=True)
-    whole = yield from shift.patiently(partial(backlog_index, scope, whole=True))
-    parts = ([] if whole is None else [index(scope.schema).filter]) + shift.bounds()
-    stamps = yield from must(At("proof", StampCounts(scope.schema.version_field, {"$and": parts} if parts else None)))
-    counted = Coverage.of(scope.schema, scope.name, stamps)
-    remaining = counted.outdated
-    if shift.partition is not None or course.kind == "downgrade":
-        remaining = yield from must(At("proof", Count(course.where(shift.bounds()))))
+    if shift.stopped_by != "finished" or options.dry_run:  # else it was counted when it stopped
+        yield from counted(shift)
+    remaining = sum(shift.present.values())
     return SweepReport(
         collection=scope.name,
         upgraded=shift.upgraded,
@@ -249,9 +235,10 @@ def report(shift: Shift, started: float) -> Procedure[SweepReport]:
         remaining=remaining,
         passes=shift.passes,
         seconds=(yield Clock()) - started,
-        complete=remaining == 0 and counted.invalid == 0,
+        complete=remaining == 0 and shift.counted.invalid == 0,
         stopped_by=shift.stopped_by or "finished",
-        dry_run=shift.options.dry_run,
+        dry_run=options.dry_run,
         kind=course.kind,
         losses=shift.losses,
+        reason=shift.reason,
     )

@@ -11,27 +11,34 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from lazymigrate.change import CompareAndSet
 from lazymigrate.commands import At, Attempt, Begin, CompareAndSetMany, Failure, Find, Finish, Procedure, Stored
 from lazymigrate.elements import id_of
-from lazymigrate.encoding import encoded
+from lazymigrate.encoding import encoded, replaced
 from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.failures import of_error
 from lazymigrate.lowering import lowered
-from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome
+from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome, replacement
 from lazymigrate.procedures.quarantine import list_errors, listed_among
 from lazymigrate.procedures.shift import OPEN, Shift
 
 __all__ = ["decide", "next_page", "through"]
 
 COMMAND_BYTES = 12_000_000  # of update statements in one command, which the server takes up to 16 MiB
+LARGE = 1_000_000  # bytes of a document of which no second copy is sent beside the first
 PAGE_BYTES = 4_000_000  # of documents in a page, as far as the last page tells
 
 
 class Item(NamedTuple):
-    """An upgraded document and the update statement that stores it, in BSON; empty where it is too large for company."""
+    """A document as it was read, and what stores it upgraded: an update statement in BSON, and a compare-and-set.
 
-    upgraded: Upgraded
+    Of the two, the other is missing where one is enough: no statement where the server runs none, no command where the
+    statement is all that is known.
+    """
+
+    raw: bytes
     statement: bytes
+    command: CompareAndSet | None = None
 
 
 def through(shift: Shift, *, listed: bool) -> Procedure[None]:
@@ -79,16 +86,31 @@ def upgraded(
     items: list[Item] = []
     errors: list[tuple[DocumentError, int | None]] = []
     for raw in raws:
-        result = decide(shift, raw)
-        if isinstance(result, Upgraded):
+        result = item_of(shift, raw)
+        if isinstance(result, Item):
             shift.budget.interrupted_row()  # it counts as tried when it is stored, or is refused there
-            items.append(Item(result, encoded(result.command, shift.scope.codec)))
+            items.append(result)
         elif isinstance(result, Refused):
             errors.append((result.error, None))
             shift.budget.refused(1)
             if shift.budget.exceeded:
                 break
     return items, errors
+
+
+def item_of(shift: Shift, raw: bytes) -> Item | Refused | None:
+    """What is to be sent for one document; None where nothing is."""
+    scope = shift.scope
+    if scope.inside and shift.course.kind == "sweep" and len(raw) < LARGE:
+        wanted = replacement(scope, raw)
+        if isinstance(wanted, bytes):
+            return Item(raw, replaced(id_of(raw), raw, wanted))
+        if wanted is not None:
+            return wanted
+    result = decide(shift, raw)
+    if isinstance(result, Upgraded):
+        return Item(raw, encoded(result.command, scope.codec) if scope.inside else b"", result.command)
+    return result if isinstance(result, Refused) else None
 
 
 def decide(shift: Shift, raw: bytes) -> Outcome:
@@ -113,23 +135,22 @@ def send(shift: Shift, items: Sequence[Item], upto: Any) -> Procedure[None]:
 
 
 def grouped(items: Sequence[Item]) -> list[list[Item]]:
-    """The items in groups that fit into one command."""
+    """The items in groups whose statements fit into one command."""
     groups: list[list[Item]] = []
     room = 0
     for item in items:
-        size = len(item.statement)
-        if not groups or size > room or not size:
+        if not groups or len(item.statement) > room:
             groups.append([])
-            room = COMMAND_BYTES if size else 0
+            room = COMMAND_BYTES
         groups[-1].append(item)
-        room -= size
+        room -= len(item.statement)
     return groups
 
 
 def command(items: Sequence[Item]) -> CompareAndSetMany:
     """The compare-and-sets of some documents."""
-    encoded = [item.statement for item in items]
-    return CompareAndSetMany([item.upgraded.command for item in items], encoded=encoded if all(encoded) else ())
+    known = [item.command for item in items if item.command is not None]
+    return CompareAndSetMany(known, encoded=[item.statement for item in items if item.statement])
 
 
 def land(shift: Shift, items: Sequence[Item], result: Stored | Failure) -> Procedure[None]:
@@ -162,7 +183,7 @@ def land_again(shift: Shift, items: Sequence[Item], failure: Failure) -> Procedu
             yield from land(shift, half, (yield Attempt(At("sweep", command(half)))))
         return
     left = yield from still_outdated(shift, items)
-    rest = [item for item in items if id_of(item.upgraded.command.raw) in left]
+    rest = [item for item in items if id_of(item.raw) in left]
     shift.upgraded += len(items) - len(rest)
     shift.budget.succeeded(len(items) - len(rest))
     if rest:
@@ -171,7 +192,7 @@ def land_again(shift: Shift, items: Sequence[Item], failure: Failure) -> Procedu
 
 def still_outdated(shift: Shift, items: Sequence[Item]) -> Procedure[set[bytes]]:
     """The raw `_id`s of those documents that are still to be moved."""
-    ids = [item.upgraded.stored["_id"] for item in items]
+    ids = [shift.scope.decode(id_of(item.raw))["_id"] for item in items]
     found = shift.course.where([{"_id": {"$in": ids}}])
     raws = yield from shift.must(Find(found, options={"projection": {"_id": 1}}))
     return {id_of(raw) for raw in raws}
@@ -187,7 +208,7 @@ def refuse(shift: Shift, errors: Sequence[tuple[DocumentError, int | None]]) -> 
 
 def unstored(shift: Shift, item: Item, code: int | None) -> UpgradeError:
     """The error for a document that the server did not take as it was to be."""
-    stored = item.upgraded.stored
+    stored = shift.scope.decode(item.raw)
     return UpgradeError(
         f"{shift.scope.name}: {describe(stored.get('_id'))} was brought to version {shift.course.target}, and the server "
         f"refused to store it (code {code}): a validator, a unique index or its size. Change the rule or the document.",
