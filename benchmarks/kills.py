@@ -46,6 +46,7 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from lazymigrate import LazyCollection, Schema, embedded
+from lazymigrate.runs import OVER
 
 __all__ = ["Report", "kills"]
 
@@ -291,7 +292,9 @@ class Killer:
         at_head = self.settled()
         self.report.where.append(at_head / self.report.documents)
         run = self.people.database["lazymigrate.journal"].find_one({"_id.kind": "run"}) or {}
-        gone_over = at_head - run.get("counts", {}).get("upgraded", 0) - self.known_gone_over
+        begun = run.get("state") not in OVER  # else it is the run before, and this one was killed before it began
+        known = run.get("counts", {}).get("upgraded", 0) if begun else 0
+        gone_over = at_head - known - self.known_gone_over
         self.known_gone_over += gone_over
         self.report.gone_over.append(gone_over)
         if self.report.engine != "declared":

@@ -13,10 +13,21 @@ from bson.errors import BSONError
 
 from lazymigrate.change import Change, CompareAndSet, Unchanged, fields_guard
 from lazymigrate.elements import id_of
-from lazymigrate.exceptions import DocumentError, UpgradeError
+from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.scope import Scope
 
-__all__ = ["Ahead", "Outcome", "Refused", "Settled", "Upgraded", "compare_and_set", "outcome"]
+__all__ = [
+    "Ahead",
+    "Outcome",
+    "Refused",
+    "Settled",
+    "Upgraded",
+    "compare_and_set",
+    "outcome",
+    "replacement",
+    "undecodable",
+    "unstored",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -179,4 +190,16 @@ def undecodable(scope: Scope, raw: bytes, error: BSONError) -> UpgradeError:
         "a client that reads raw BSON, or choose other codec_options.",
         collection=scope.name,
         document_id=bson.decode(id_of(raw)).get("_id"),
+    )
+
+
+def unstored(scope: Scope, raw: bytes, target: int, code: int | None) -> UpgradeError:
+    """The error for a document, as it was read, that the server did not take at the version that it was brought to."""
+    stored = scope.decode(raw)
+    return UpgradeError(
+        f"{scope.name}: {describe(stored.get('_id'))} was brought to version {target}, and the server refused to store it "
+        f"(code {code}): a validator, a unique index or its size. Change the rule or the document.",
+        collection=scope.name,
+        document_id=stored.get("_id"),
+        version=stored.get(scope.schema.version_field),
     )

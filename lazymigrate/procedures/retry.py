@@ -12,9 +12,9 @@ from lazymigrate.change import CompareAndSet
 from lazymigrate.commands import At, Clock, CompareAndSetMany, Failure, Find, Procedure, StampCounts, Stored
 from lazymigrate.coverage import Coverage
 from lazymigrate.elements import id_of
-from lazymigrate.exceptions import DocumentError, UpgradeError, describe
+from lazymigrate.exceptions import DocumentError
 from lazymigrate.failures import of_error
-from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome
+from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome, unstored
 from lazymigrate.procedures.persistence import insist, must
 from lazymigrate.procedures.quarantine import entries, entries_of, forget, list_errors
 from lazymigrate.quarantine import LOWEST
@@ -72,7 +72,9 @@ def retry_batch(scope: Scope, document_ids: Sequence[Any], tally: Tally) -> Proc
         settled += [raw_id for raw_id in pending if not isinstance(decided.get(raw_id), (Upgraded, Refused))]
         stored = (yield from store(scope, [result.command for result in todo.values()])) if todo else Stored(0)
         names = list(todo)
-        errors += [(unstored(scope, todo[names[index]].stored, code), code) for index, code in stored.refused.items()]
+        head = scope.schema.head
+        for index, code in stored.refused.items():
+            errors.append((unstored(scope, todo[names[index]].command.raw, head, code), code))
         left = [raw_id for index, raw_id in enumerate(names) if index not in stored.refused]
         tally.upgraded += stored.won
         tally.conflicts += len(left) - stored.won
@@ -114,17 +116,6 @@ def normal(scope: Scope, raw: bytes) -> bytes:
 
 def encoded(scope: Scope, document_id: Any) -> bytes:
     return bson.encode({"_id": document_id}, codec_options=scope.codec)
-
-
-def unstored(scope: Scope, document: dict[str, Any], code: int) -> UpgradeError:
-    """The error for a document that the server did not take at head."""
-    return UpgradeError(
-        f"{scope.name}: {describe(document.get('_id'))} was upgraded, and the server refused to store it (code {code}): a "
-        "validator, a unique index or its size. Change the rule or the document.",
-        collection=scope.name,
-        document_id=document.get("_id"),
-        version=document.get(scope.schema.version_field),
-    )
 
 
 def report(scope: Scope, tally: Tally, started: float) -> Procedure[SweepReport]:

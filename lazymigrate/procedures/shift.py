@@ -17,7 +17,7 @@ from bson import ObjectId
 from lazymigrate.commands import AdminCommand, At, Attempt, Begin, Clock, Command, Failure, Finish, Now, Procedure, Wait
 from lazymigrate.course import Course
 from lazymigrate.coverage import Coverage
-from lazymigrate.failures import Budget
+from lazymigrate.failures import Budget, of_error
 from lazymigrate.pacing import Pace
 from lazymigrate.partition import Partition
 from lazymigrate.procedures.persistence import PATIENCE, insist, must, patiently
@@ -209,9 +209,9 @@ class Shift:
         """Look at how the servers are; where that is not allowed, never again."""
         replication = yield Attempt(AdminCommand({"replSetGetStatus": 1}))
         status = yield Attempt(AdminCommand({"serverStatus": 1, "metrics": 0, "tcmalloc": 0, "mirroredReads": 0}))
-        known = [None if isinstance(answer, Failure) else answer for answer in (replication, status)]
-        self._blind = known == [None, None]
-        self._health = Health.of(*known)
+        answers = (replication, status)
+        self._blind = all(isinstance(answer, Failure) and of_error(answer.error) == "fatal" for answer in answers)
+        self._health = Health.of(*(None if isinstance(answer, Failure) else answer for answer in answers))
 
     def launch(
         self, command: Command, documents: int, upto: Any, land: Callable[[Any], Procedure[None]]

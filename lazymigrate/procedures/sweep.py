@@ -172,9 +172,7 @@ def passes(shift: Shift) -> Procedure[None]:
                 return
         idle = 0 if shift.upgraded + shift.conflicts + shift.quarantined > before else idle + 1
         if idle == IDLE_PASSES:
-            shift.reason = (
-                f"{left:,} documents are outdated, and {idle} passes could do nothing about any. See the log."
-            )
+            shift.reason = f"{sum(shift.present.values()):,} documents are outdated, and {idle} passes could do nothing about any. See the log."
             shift.stopped_by = "errored"
             return
 

@@ -15,10 +15,10 @@ from lazymigrate.change import CompareAndSet
 from lazymigrate.commands import At, Attempt, Begin, CompareAndSetMany, Failure, Find, Finish, Procedure, Stored
 from lazymigrate.elements import id_of
 from lazymigrate.encoding import encoded, replaced
-from lazymigrate.exceptions import DocumentError, UpgradeError, describe
+from lazymigrate.exceptions import DocumentError
 from lazymigrate.failures import of_error
 from lazymigrate.lowering import lowered
-from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome, replacement
+from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome, replacement, unstored
 from lazymigrate.procedures.quarantine import list_errors, listed_among
 from lazymigrate.procedures.shift import OPEN, Shift
 
@@ -164,7 +164,13 @@ def land(shift: Shift, items: Sequence[Item], result: Stored | Failure) -> Proce
     shift.scope.tell("conflict", lost)
     shift.budget.succeeded(len(items) - len(result.refused))
     shift.budget.refused(len(result.refused))
-    yield from refuse(shift, [(unstored(shift, items[index], code), code) for index, code in result.refused.items()])
+    yield from refuse(
+        shift,
+        [
+            (unstored(shift.scope, items[index].raw, shift.course.target, code), code)
+            for index, code in result.refused.items()
+        ],
+    )
 
 
 def land_again(shift: Shift, items: Sequence[Item], failure: Failure) -> Procedure[None]:
@@ -175,7 +181,7 @@ def land_again(shift: Shift, items: Sequence[Item], failure: Failure) -> Procedu
     if verdict == "document" and len(items) == 1:
         shift.budget.refused(1)
         code = failure.code
-        yield from refuse(shift, [(unstored(shift, items[0], code), code)])
+        yield from refuse(shift, [(unstored(shift.scope, items[0].raw, shift.course.target, code), code)])
         return
     if verdict == "document":
         middle = len(items) // 2
@@ -204,15 +210,3 @@ def refuse(shift: Shift, errors: Sequence[tuple[DocumentError, int | None]]) -> 
         shift.quarantined += yield from list_errors(
             shift.scope, [error for error, _ in errors], [code for _, code in errors]
         )
-
-
-def unstored(shift: Shift, item: Item, code: int | None) -> UpgradeError:
-    """The error for a document that the server did not take as it was to be."""
-    stored = shift.scope.decode(item.raw)
-    return UpgradeError(
-        f"{shift.scope.name}: {describe(stored.get('_id'))} was brought to version {shift.course.target}, and the server "
-        f"refused to store it (code {code}): a validator, a unique index or its size. Change the rule or the document.",
-        collection=shift.scope.name,
-        document_id=stored.get("_id"),
-        version=stored.get(shift.scope.schema.version_field),
-    )
