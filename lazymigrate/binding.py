@@ -19,7 +19,6 @@ from lazymigrate.policy import Policy
 from lazymigrate.procedures import reads
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope, tolerant
-from lazymigrate.sweeping import SweepKeywords, SweepOptions, SweepReport
 
 __all__ = [
     "Binding",
@@ -36,6 +35,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from lazymigrate.partition import Partition
+    from lazymigrate.sweeping import SweepKeywords, SweepReport
     from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
@@ -118,6 +118,7 @@ class Binding(Generic[T]):
         """The sweep of this collection by this process: upwards, or down to a version; all of it, or a partition."""
         from lazymigrate.course import downwards  # much of this library is for sweeps, and few processes sweep
         from lazymigrate.procedures.sweep import sweep
+        from lazymigrate.sweeping import SweepOptions
 
         host = socket.gethostname()
         holder = f"{host}:{os.getpid()}:{secrets.token_hex(4)}"

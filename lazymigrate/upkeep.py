@@ -15,7 +15,6 @@ from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures.coverage import coverage
-from lazymigrate.sweeping import SweepKeywords, SweepReport
 
 __all__ = ["AsyncUpkeep", "Upkeep"]
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from lazymigrate.quarantine_control import AsyncQuarantine, Quarantine
     from lazymigrate.run_control import AsyncRuns, Runs
     from lazymigrate.sweeper import AsyncSweeper, Sweeper
+    from lazymigrate.sweeping import SweepKeywords, SweepReport
     from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
