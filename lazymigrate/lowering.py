@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import bson
 from bson.errors import BSONError
 
 from lazymigrate.change import Change, CompareAndSet, Unchanged
 from lazymigrate.course import Course
 from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import DocumentError
-from lazymigrate.outcome import Refused, Upgraded, undecodable
+from lazymigrate.outcome import Refused, Upgraded, is_plain, undecodable
 from lazymigrate.scope import Scope
 
 __all__ = ["loses", "lowered"]
@@ -26,7 +25,7 @@ def lowered(scope: Scope, raw: bytes, course: Course) -> Upgraded | Refused:
         wanted = scope.normal(course.chain(version).run(document), version)
     except DocumentError as error:
         return Refused(scope.named(error))
-    plain = bson.encode(stored, codec_options=scope.codec) == raw
+    plain = is_plain(scope, raw, stored)
     return Upgraded(wanted, stored, CompareAndSet(raw, Unchanged(raw, plain), Change.between(stored, wanted)))
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Settled",
     "Upgraded",
     "compare_and_set",
+    "is_plain",
     "outcome",
     "replacement",
     "undecodable",

@@ -147,7 +147,7 @@ class AsyncUpkeep(Binding[T]):
         return await self._driver.run(coverage(self._scope))
 
     async def sweep(self, **options: Unpack[SweepKeywords]) -> SweepReport:
-        """As `LazyCollection.sweep`. A cancelled task leaves the run to be gone on with when its lease has ended."""
+        """As `LazyCollection.sweep`. A cancelled task gives the lease up and keeps the position for the next one."""
         return await self._driver.run(self._sweep(options))
 
     def sweeper(self, *, every: float = 60.0, **options: Unpack[SweepKeywords]) -> AsyncSweeper:

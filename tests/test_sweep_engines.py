@@ -461,6 +461,32 @@ def test_going_back_counts_what_would_be_lost_first(people: People) -> None:
     assert lazy.sweep().upgraded == 50
 
 
+def test_going_back_writes_nothing_when_the_count_of_losses_was_stopped(people: People) -> None:
+    people.insert_many({"_id": n, "name": "A", "mail": "m"} for n in range(50))
+    lazy = LazyCollection(people, declared())
+    lazy.sweep()
+    people.update_many({}, {"$set": {"active": False}})  # which going back would lose
+    said = iter([True])  # while they are counted, and not afterwards
+    report = lazy.downgrade(1, stop=lambda: next(said, False))
+    assert (report.upgraded, report.stopped_by) == (0, "interrupted")
+    assert people.count_documents({"schema_version": 3, "active": False}) == 50
+
+
+def test_workers_share_a_whole_sweep_only(people: People) -> None:
+    people.insert_one({"_id": 1, "name": "A", "mail": "m", "schema_version": 1})
+    import worker_schema
+
+    lazy = LazyCollection(people, worker_schema.schema)
+    for wrong in (
+        lambda: lazy.downgrade(2, workers=2),
+        lambda: lazy.run_partition(lazy.partitions(1)[0], workers=2),
+        lambda: lazy.sweep(dry_run=True, workers=2),
+    ):
+        with pytest.raises(ValueError, match="workers="):
+            wrong()
+    assert people.count_documents({"schema_version": 1}) == 1
+
+
 def test_going_back_over_what_has_no_way_back_writes_nothing(people: People) -> None:
     from lazymigrate import IrreversibleError
 

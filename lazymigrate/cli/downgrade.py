@@ -47,6 +47,8 @@ def downgrade(
     it again to go on (SIGTERM, --max-seconds), 130 Ctrl-C.
     """
     keywords: SweepKeywords = {**options_of(options), "dry_run": dry_run}
+    if keywords.get("workers") is not None:
+        raise click.UsageError("--workers is for sweeps. Leave it away: a downgrade runs in this process.")
     with (
         interruptible(dry_run=dry_run) as interruption,
         open_collections(app, uri, database, collection, [name]) as (people,),

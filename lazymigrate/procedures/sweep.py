@@ -17,7 +17,6 @@ from dataclasses import replace
 from functools import partial
 
 from lazymigrate.commands import (
-    At,
     Clock,
     CollectionOptions,
     Failure,
@@ -68,6 +67,11 @@ def sweep(
     does what the server refuses for reasons that lie in no document. A partition needs no lease, and has no run.
     """
     course = upwards(scope.schema) if course is None else course
+    if options.workers is not None and (partition is not None or options.dry_run or course.kind != "sweep"):
+        raise ValueError(
+            f"{scope.name}: workers={options.workers}: workers share a whole sweep, and no partition, rehearsal or "
+            "downgrade. Leave workers= away."
+        )
     started = yield Clock()
     shift = Shift(scope, course, options, partition=partition, now=started)
     shift.total = yield from left_to_do(shift, patience=FIRST_PATIENCE)
@@ -78,12 +82,16 @@ def sweep(
     else:
         if course.kind == "downgrade" and not options.accept_losses:
             yield from refuse_losses(shift)
-        yield from work(shift)
+        if shift.stopped_by is None:
+            yield from work(shift)
     return (yield from report(shift, started))
 
 
 def refuse_losses(shift: Shift) -> Procedure[None]:
-    """`LazyMigrateError` when the way back would lose something; nothing was written then."""
+    """`LazyMigrateError` when the way back would lose something; nothing was written then.
+
+    A count that was stopped before its end stops the downgrade, too.
+    """
     options = replace(shift.options, dry_run=True, progress=None, limit=None)
     found = yield from sweep(shift.scope, options, course=shift.course, partition=shift.partition)
     if found.losses:
@@ -92,6 +100,8 @@ def refuse_losses(shift: Shift) -> Procedure[None]:
             f"{shift.course.target}, which upgrading again does not restore. Nothing was written. Change the way back, or "
             "accept the losses with accept_losses=True."
         )
+    if found.stopped_by != "finished":
+        shift.stopped_by = found.stopped_by
 
 
 def work(shift: Shift) -> Procedure[None]:
@@ -203,7 +213,7 @@ def rehearse(shift: Shift) -> Procedure[None]:
     """What a sweep would do, without writing anything: every outdated document is upgraded in memory."""
     scope, shift.passes = shift.scope, 1
     while True:
-        raws = yield At("sweep", next_page(shift, shift.after, shift.slice_size))
+        raws = yield from shift.must(next_page(shift, shift.after, shift.slice_size))
         if not raws or not (yield from shift.ready()):
             shift.stopped_by = shift.stopped_by or "finished"
             return
