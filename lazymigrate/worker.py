@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Mapping
@@ -21,7 +22,6 @@ from pymongo import MongoClient
 from lazymigrate.collection import LazyCollection
 from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.partition import Partition
-from lazymigrate.sweeping import Progress
 
 __all__ = ["main"]
 
@@ -31,7 +31,6 @@ class Wishes:
 
     def __init__(self) -> None:
         self.paused, self.stopped = Event(), Event()
-        self.rate: float | None = None
 
     def follow(self) -> None:
         """Hear what the parent says, to its end."""
@@ -63,30 +62,33 @@ def main() -> None:
 
 
 def say(message: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    """Tell the parent; where it is gone, nobody, so that what is on its way is finished all the same."""
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def work(task: Mapping[str, Any], wishes: Wishes) -> dict[str, Any]:
     """Sweep the partition of a task."""
     sys.path[:] = task["path"]
     module, _, name = task["schema"].partition(":")
-    schema = getattr(importlib.import_module(module), name)
+    try:
+        schema = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise LazyMigrateError(f"a worker cannot import {task['schema']} ({type(error).__name__})") from error
     with MongoClient[dict[str, Any]](**task["client"]) as client:
-        codec = CodecOptions[dict[str, Any]](uuid_representation=task["uuid_representation"])
+        codec = CodecOptions[dict[str, Any]](**task["codec"])
         collection = client[task["database"]].get_collection(task["collection"], codec_options=codec)
         report = LazyCollection(collection, schema).run_partition(
             Partition.from_json(task["partition"]),
             **task["options"],
             throttle=lambda: "paused" if wishes.paused.is_set() else None,
             stop=wishes.stopped.is_set,
-            progress=lambda progress: say({"progress": facts(progress)}),
+            progress=lambda progress: say({"progress": asdict(progress)}),
         )
     return asdict(report)
-
-
-def facts(progress: Progress) -> dict[str, Any]:
-    return asdict(progress)
 
 
 if __name__ == "__main__":

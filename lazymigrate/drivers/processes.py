@@ -2,7 +2,7 @@
 
 A worker is a fresh interpreter (nothing is forked: connections and threads do not survive that). Its task comes through its
 standard input, so that no command line shows a password; what it says comes back through its standard output, a JSON
-object a line. When its standard input ends, because its parent has died, it finishes what is on its way and ends.
+object a line; its standard error is its parent's. When its standard input ends, because its parent has died, it finishes what is on its way and ends.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from threading import Thread
 from typing import Any
+
+from bson.codec_options import CodecOptions
 
 from lazymigrate.commands import StartWorker, WorkerState
 from lazymigrate.exceptions import LazyMigrateError
@@ -32,13 +33,10 @@ class Worker:
             [sys.executable, "-m", "lazymigrate.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
         )
         self._said: Mapping[str, Any] = {}
-        self._complaints: deque[bytes] = deque(maxlen=20)
-        self._readers = [Thread(target=self._listen, daemon=True), Thread(target=self._note, daemon=True)]
-        for reader in self._readers:
-            reader.start()
+        self._reader = Thread(target=self._listen, daemon=True)
+        self._reader.start()
         self.tell(json.dumps(task))
 
     def _listen(self) -> None:
@@ -48,15 +46,11 @@ class Worker:
                 if isinstance(said, dict) and said.keys() & {"progress", "report", "error"}:
                     self._said = said
 
-    def _note(self) -> None:
-        self._complaints.extend(self._process.stderr or ())
-
     def peek(self) -> WorkerState:
         """How it is, without waiting."""
         ended = self._process.poll() is not None
         if ended:
-            for reader in self._readers:
-                reader.join()
+            self._reader.join()
             if not self._said.keys() & {"report", "error"}:
                 code = self._process.returncode
                 self._said = {"error": f"a worker ended with the exit code {code} before it reported"}
@@ -79,11 +73,9 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for reader in self._readers:
-            reader.join()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        self._reader.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def hire(collection: Any, command: StartWorker) -> Worker:
@@ -104,11 +96,16 @@ def connection(collection: Any) -> dict[str, Any]:
     for name, value in plain.items():
         if not isinstance(value, (str, int, float, list, tuple)):
             raise LazyMigrateError(unfit(f"its option {name} is a {type(value).__name__}"))
+    used = collection.codec_options
+    codec = {"uuid_representation": used.uuid_representation, "tz_aware": used.tz_aware}
+    if CodecOptions(**codec, datetime_conversion=used.datetime_conversion) != used:
+        raise LazyMigrateError(unfit("its codec_options have more than a representation of UUIDs and tz_aware"))
+    codec["datetime_conversion"] = int(used.datetime_conversion)
     return {
         "client": plain,
         "database": collection.database.name,
         "collection": collection.name,
-        "uuid_representation": collection.codec_options.uuid_representation,
+        "codec": codec,
     }
 
 

@@ -47,11 +47,12 @@ def crew(shift: Shift, *, listed: bool) -> Procedure[None]:  # noqa: ARG001 (wor
             for one in working:
                 yield Tell(one.worker, "stop")
         wish = shift.run is not None and shift.run.state in ("pausing", "paused")
-        if wish != paused:
-            paused = wish
+        throttled = yield from shift.throttled(now)  # also by the application's own callable, which workers do not have
+        if (wish or throttled is not None) != paused:
+            paused = not paused
             for one in working:
                 yield Tell(one.worker, "pause" if paused else "resume")
-        if paused:
+        if wish:
             yield from stand(shift, working)
         while todo and len(working) < size and not paused:
             working.append((yield from hired(shift, todo.popleft(), size)))
@@ -62,6 +63,7 @@ def crew(shift: Shift, *, listed: bool) -> Procedure[None]:  # noqa: ARG001 (wor
                 working.remove(one)
                 reported(shift, one, settled)
         count(shift, settled, working)
+        shift.waiting_for = shift.waiting_for if throttled is None else throttled.reason
         shift.tell(now)
         yield Wait(POLL)
 
@@ -92,7 +94,7 @@ def reported(shift: Shift, one: Working, settled: dict[str, int]) -> None:
     if report is None:
         raise LazyMigrateError(f"{one.partition}: {one.said.get('error')}. Start the sweep again: it goes on.")
     if report["stopped_by"] == "errored":
-        shift.stopped_by = "errored"
+        shift.stopped_by, shift.reason = "errored", report["reason"]
     for name in settled:
         settled[name] += report[name]
 

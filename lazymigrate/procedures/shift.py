@@ -25,7 +25,7 @@ from lazymigrate.procedures.runs import checkpoint
 from lazymigrate.runs import Counts, Run
 from lazymigrate.scope import LOGGER, Scope
 from lazymigrate.sweeping import Progress, StoppedBy, SweepOptions
-from lazymigrate.throttling import Health, Throttle
+from lazymigrate.throttling import Health, Throttle, Waiting
 
 __all__ = ["OPEN", "Flight", "Shift"]
 
@@ -199,11 +199,15 @@ class Shift:
             if self.run.state == "pausing" and not self.flights:
                 yield from self.save(stand_still=True)
             return "paused", LOOK
+        waiting = yield from self.throttled(now)
+        return (None, 0.0) if waiting is None else (waiting.reason, waiting.seconds)
+
+    def throttled(self, now: float) -> Procedure[Waiting | None]:
+        """What the throttle has against more work just now."""
         if not self._blind and now >= self._asked + HEALTH:
             self._asked = now
             yield from self.examine()
-        waiting = self.throttle.waits(now, (yield Now()), self._health)
-        return (None, 0.0) if waiting is None else (waiting.reason, waiting.seconds)
+        return self.throttle.waits(now, (yield Now()), self._health)
 
     def examine(self) -> Procedure[None]:
         """Look at how the servers are; where that is not allowed, never again."""
