@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, overload
-
-from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from lazymigrate.binding import (
     Filter,
@@ -32,6 +30,9 @@ from lazymigrate.stream import AsyncLazyChangeStream
 from lazymigrate.upkeep import AsyncUpkeep
 
 __all__ = ["AsyncLazyCollection"]
+
+if TYPE_CHECKING:
+    from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 T = TypeVar("T")
 Document = dict[str, Any]

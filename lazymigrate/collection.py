@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar, cast, overload
-
-from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from lazymigrate.binding import (
     Filter,
@@ -35,6 +33,9 @@ from lazymigrate.stream import LazyChangeStream
 from lazymigrate.upkeep import Upkeep
 
 __all__ = ["LazyCollection"]
+
+if TYPE_CHECKING:
+    from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, InsertOneResult, UpdateResult
 
 T = TypeVar("T")
 Document = dict[str, Any]

@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
-from pymongo.errors import InvalidOperation
-
 from lazymigrate.commands import Batches
+from lazymigrate.drivers.calls import InvalidOperation
 from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
 from lazymigrate.procedures.reads import read_batch
 from lazymigrate.scope import Scope

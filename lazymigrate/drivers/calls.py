@@ -14,7 +14,7 @@ from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from bson.son import SON
 from pymongo.collation import Collation
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, WriteError
+from pymongo.errors import BulkWriteError, InvalidOperation, OperationFailure, PyMongoError, WriteError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
@@ -65,7 +65,7 @@ from lazymigrate.elements import split
 from lazymigrate.failures import TOO_LARGE, is_about_document
 from lazymigrate.quarantine import QUARANTINE
 
-__all__ = ["REFUSALS", "Call", "call", "failure", "find_arguments", "targets"]
+__all__ = ["REFUSALS", "Call", "InvalidOperation", "call", "failure", "find_arguments", "targets"]
 
 JOURNAL = "lazymigrate.journal"
 MAJORITY = WriteConcern(w="majority")
