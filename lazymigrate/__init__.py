@@ -10,6 +10,8 @@ from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import (
     AheadError,
     ConflictError,
+    CoverageError,
+    DriftError,
     InvalidVersionError,
     IrreversibleError,
     LazyMigrateError,
@@ -19,6 +21,8 @@ from lazymigrate.exceptions import (
     RetiredVersionError,
     RunError,
     SchemaError,
+    UnsafeQueryError,
+    UnsafeQueryWarning,
     UpgradeError,
 )
 from lazymigrate.partition import Partition
@@ -31,6 +35,8 @@ __all__ = [
     "AsyncLazyCollection",
     "ConflictError",
     "Coverage",
+    "CoverageError",
+    "DriftError",
     "InvalidVersionError",
     "IrreversibleError",
     "LazyCollection",
@@ -45,6 +51,8 @@ __all__ = [
     "RunError",
     "Schema",
     "SchemaError",
+    "UnsafeQueryError",
+    "UnsafeQueryWarning",
     "UpgradeError",
     "ops",
 ]

@@ -16,13 +16,14 @@ from lazymigrate.binding import (
     with_session,
     with_sort,
 )
-from lazymigrate.commands import Count, EstimatedCount
+from lazymigrate.commands import EstimatedCount
 from lazymigrate.cursor import AsyncLazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import asynchronous_driver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
+from lazymigrate.procedures.asking import count
 from lazymigrate.procedures.distinct import distinct
 from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
@@ -239,7 +240,7 @@ class AsyncLazyCollection(AsyncUpkeep[T]):
 
     async def count_documents(self, filter: Filter, *, session: Any = None, **options: Any) -> int:
         """How many documents match, whatever their version."""
-        return await self._driver.run(ask(Count(filter, with_session(options, session))))
+        return await self._driver.run(count(self._scope, filter, with_session(options, session)))
 
     async def estimated_document_count(self, **options: Any) -> int:
         """How many documents there are; see `LazyCollection.estimated_document_count`."""

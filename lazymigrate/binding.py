@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lazymigrate.commands import Batches, Count, EstimatedCount, Find, Procedure
+from lazymigrate.commands import Batches, EstimatedCount, Find, Procedure
 from lazymigrate.drivers.memory import MemoryCollection
 from lazymigrate.events import Listener
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.model import belongs_to
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import reads
+from lazymigrate.procedures.coverage import coverage
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope, tolerant
 
@@ -34,8 +35,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from lazymigrate.coverage import Coverage
+    from lazymigrate.drift import Drift
+    from lazymigrate.explanation import Explanation
+    from lazymigrate.journal import Deployment, Journal, RevisionRecord, StampRecord
+    from lazymigrate.overview import CollectionOverview
     from lazymigrate.partition import Partition
     from lazymigrate.sweeping import SweepKeywords, SweepReport
+    from lazymigrate.trend import TrendPoint
     from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
@@ -137,6 +144,70 @@ class Binding(Generic[T]):
 
         return create_backlog_index(self._scope)
 
+    def _coverage(self, sample: int | None, *, record: bool) -> Procedure[Coverage]:
+        counted = yield from coverage(self._scope, sample=sample)
+        if record:
+            from lazymigrate.procedures.journal import record_coverage
+
+            yield from record_coverage(counted)
+        return counted
+
+    def _overview(self, sample: int | None, *, record: bool) -> Procedure[CollectionOverview]:
+        from lazymigrate.procedures.overview import overview
+
+        return overview(self._scope, sample=sample, record=record)
+
+    def _history(self, limit: int) -> Procedure[list[TrendPoint]]:
+        from lazymigrate.procedures.journal import trend
+
+        return trend(self._scope, limit)
+
+    def _journal(self, limit: int) -> Procedure[Journal]:
+        from lazymigrate.procedures.journal import journal
+
+        return journal(self._scope, limit)
+
+    def _explain(self, filter: Filter | None, options: Mapping[str, Any]) -> Procedure[Explanation]:
+        from lazymigrate.procedures.explaining import explain
+
+        return explain(self._scope, {} if filter is None else filter, options)
+
+    def _pipeline_view(self) -> list[dict[str, Any]]:
+        from lazymigrate.mixed import upgrade_stages
+
+        return upgrade_stages(self._scope.schema)
+
+    def _create_view(self, name: str) -> Procedure[None]:
+        from lazymigrate.procedures.explaining import create_view
+
+        return create_view(self._scope, name)
+
+    def _require(self, version: int) -> Procedure[Coverage]:
+        from lazymigrate.procedures.coverage import require
+
+        return require(self._scope, version)
+
+    def _deploy(self, application: str | None) -> Procedure[Deployment]:
+        from lazymigrate.procedures.journal import deploy
+
+        return deploy(self._scope, application)
+
+    def _drift(self, sample: int) -> Procedure[Drift]:
+        from lazymigrate.procedures.drift import drift
+
+        return drift(self._scope, sample=sample)
+
+    def _retire(self, version: int) -> Procedure[list[RevisionRecord]]:
+        from lazymigrate.procedures.journal import retire
+
+        return retire(self._scope, version)
+
+    def _stamp(self, to: int, from_version: int, *, dry_run: bool) -> Procedure[StampRecord]:
+        from lazymigrate.procedures.stamping import stamp
+
+        by = f"{socket.gethostname()}:{os.getpid()}"
+        return stamp(self._scope, to, from_version=from_version, by=by, dry_run=dry_run)
+
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
         refuse_reshaping(options)
         find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
@@ -198,7 +269,7 @@ def with_sort(options: dict[str, Any], sort: Any) -> dict[str, Any]:
     return options if sort is None else {**options, "sort": as_sort(sort)}
 
 
-def ask(command: Count | EstimatedCount) -> Procedure[int]:
+def ask(command: EstimatedCount) -> Procedure[int]:
     """A procedure of one command."""
     count: int = yield command
     return count

@@ -23,13 +23,15 @@ class Chain:
     `run` changes a document that it owns and returns it stamped; the stored document's field order is kept, as the
     server keeps it: a field that is there stays in its place and a new one is appended. It raises `UpgradeError`
     (this document) or `SchemaError` (this function); the document is then not to be used.
-    `fields` are the top-level fields that the outcome depends on, None when it may be any.
+    `fields` are the top-level fields that the outcome depends on, None when it may be any. `changes` are those that an
+    upgrade may change, None when it may be any, and for a downgrade.
     """
 
     source: int
     target: int
     revisions: tuple[Revision, ...]
     fields: frozenset[str] | None
+    changes: frozenset[str] | None
     run: Run
 
     @property
@@ -68,12 +70,15 @@ def compile_chain(
         (revision.version, revision.step if upwards else revision.back) for revision in ordered if not revision.empty
     ]
     fields: frozenset[str] | None = frozenset()
+    changes: frozenset[str] | None = frozenset()
     declared: list[tuple[int, Operation]] | None = []
     for revision in ordered:
         of_operations = revision.function is None if upwards else revision.back_of_operations
         known = upwards or revision.function is not None or of_operations  # else the way back is anybody's function
         own = revision.fields if known else None
         fields = None if own is None or fields is None else fields | own
+        changed = revision.changes if upwards else None
+        changes = None if changed is None or changes is None else changes | changed
         # An operation that looks at the whole document must not see the stamp either.
         if declared is None or not of_operations or any(operation.unbounded for operation in revision.operations):
             declared = None
@@ -85,7 +90,7 @@ def compile_chain(
     else:
         functions = [(number, step, by_number[number] if upwards else None) for number, step in steps]
         run = functions_run(functions, version_field, target, failed)
-    return Chain(source, target, ordered, fields, run)
+    return Chain(source, target, ordered, fields, changes, run)
 
 
 def declared_run(declared: Sequence[tuple[int, Operation]], version_field: str, target: int, failed: Failed) -> Run:

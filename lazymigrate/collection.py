@@ -19,13 +19,14 @@ from lazymigrate.binding import (
     with_session,
     with_sort,
 )
-from lazymigrate.commands import Count, EstimatedCount
+from lazymigrate.commands import EstimatedCount
 from lazymigrate.cursor import LazyCursor, Sort
 from lazymigrate.drivers.bulk import understood
 from lazymigrate.drivers.choice import synchronous_driver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
 from lazymigrate.procedures import updates, writes
+from lazymigrate.procedures.asking import count
 from lazymigrate.procedures.distinct import distinct
 from lazymigrate.projection import PartialDocument
 from lazymigrate.schema import Schema
@@ -46,7 +47,8 @@ class LazyCollection(Upkeep[T]):
 
     `shape` is a model (methods give its instances) or a `Schema` (they give dicts). Methods carry pymongo's names,
     arguments and result types; further keywords (`hint=`, `collation=`, `comment=`, …) are handed to pymongo as they
-    are. Filters name fields as they are stored, and are sent as they are written.
+    are. Filters and sorts name fields of the newest shape as they are stored, and are exact over documents of all versions
+    (but for fields that a plain function may touch: `Policy.on_unsafe_query`).
     """
 
     @overload
@@ -282,7 +284,7 @@ class LazyCollection(Upkeep[T]):
 
     def count_documents(self, filter: Filter, *, session: Any = None, **options: Any) -> int:
         """How many documents match, whatever their version."""
-        return self._driver.run(ask(Count(filter, with_session(options, session))))
+        return self._driver.run(count(self._scope, filter, with_session(options, session)))
 
     def estimated_document_count(self, **options: Any) -> int:
         """How many documents there are, by the collection's metadata."""

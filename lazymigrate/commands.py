@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from lazymigrate.change import CompareAndSet
+from lazymigrate.workers import Peek, StartWorker, Tell, WorkerState
 
 __all__ = [
     "AdminCommand",
@@ -30,6 +31,7 @@ __all__ = [
     "CompareAndSetMany",
     "Count",
     "CreateIndex",
+    "DatabaseCommand",
     "DeleteMany",
     "DeleteOne",
     "Distinct",
@@ -47,6 +49,7 @@ __all__ = [
     "Place",
     "Procedure",
     "ReplaceOne",
+    "ShardKey",
     "StampCounts",
     "StartWorker",
     "Stored",
@@ -74,6 +77,8 @@ class Find(NamedTuple):
     options: Options = NONE
     primary: bool = False
     """Ask the primary, whatever the collection reads from: what is about to be written depends on it."""
+    pipeline: Sequence[Mapping[str, Any]] | None = None
+    """What is sent instead, as an aggregation with these options (`procedures.ordering`)."""
 
 
 class Batches(NamedTuple):
@@ -85,6 +90,8 @@ class Batches(NamedTuple):
     limit: int = 0
     batch_size: int = 0
     options: Options = NONE
+    pipeline: Sequence[Mapping[str, Any]] | None = None
+    """What is sent instead, as an aggregation with these options (`procedures.ordering`)."""
 
 
 class Aggregate(NamedTuple):
@@ -215,10 +222,14 @@ class Distinct(NamedTuple):
 
 
 class StampCounts(NamedTuple):
-    """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many that match."""
+    """→ `list[tuple[str, Any, int]]`: BSON type of the stamp, the stamp (None unless a number), and how many that match.
+
+    With `sample`, of that many documents drawn at random.
+    """
 
     version_field: str
     filter: Mapping[str, Any] | None = None
+    sample: int = 0
 
 
 class Allowance(NamedTuple):
@@ -255,10 +266,22 @@ class AdminCommand(NamedTuple):
     command: Mapping[str, Any]
 
 
+class DatabaseCommand(NamedTuple):
+    """→ `dict`: what the server answers to a command on the collection's own database."""
+
+    command: Mapping[str, Any]
+
+
 class Chunks(NamedTuple):
     """→ `list[bytes]`: raw documents with the `_id`s where the chunks of a collection end, in order; none for one that is
     not sharded by ranges of its `_id`. `namespace`: the names of its database and itself.
     """
+
+    namespace: str
+
+
+class ShardKey(NamedTuple):
+    """→ `list[bytes]`: one raw document with the `key` that a collection is sharded by; none for one that is not sharded."""
 
     namespace: str
 
@@ -304,32 +327,6 @@ class Finish(NamedTuple):
     ticket: Any
 
 
-class StartWorker(NamedTuple):
-    """→ a worker: a process of this machine that sweeps a partition of the collection; it ends when this procedure does."""
-
-    task: Mapping[str, Any]
-
-
-class Peek(NamedTuple):
-    """→ `WorkerState`: how a worker is."""
-
-    worker: Any
-
-
-class WorkerState(NamedTuple):
-    """Whether a worker has ended, what it said last (`{"progress": …}`, `{"report": …}` or `{"error": …}`)."""
-
-    ended: bool
-    said: Mapping[str, Any]
-
-
-class Tell(NamedTuple):
-    """→ None: a worker is told to `"pause"`, `"resume"` or `"stop"`."""
-
-    worker: Any
-    message: str
-
-
 class Attempt(NamedTuple):
     """→ what its command gives, or a `Failure` where the server or the network refused."""
 
@@ -367,7 +364,9 @@ Command = (
     | CreateIndex
     | DropIndex
     | AdminCommand
+    | DatabaseCommand
     | Chunks
+    | ShardKey
     | Clock
     | Now
     | Wait

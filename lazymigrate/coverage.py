@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 from lazymigrate.schema import Schema
 from lazymigrate.versions import parse_stamp
 
-__all__ = ["Coverage"]
+__all__ = ["Coverage", "Source"]
+
+Source = Literal["scan", "index", "sample"]
+Counts = Iterable[tuple[str, Any, int]]
+
+NAMED = 20  # versions that this code does not declare and that are named one by one
+SURE = 1.96  # standard deviations for 95 of 100 samples
+WAYS: Mapping[Source, str] = {
+    "scan": "counted in one scan of the collection",
+    "index": "counted from the backlog index, the total from the collection's metadata",
+    "sample": "estimated from a sample",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A count of one collection, exact at the moment it was taken.
+    """A count of one collection at one moment: exact, or an estimate where `sampled` is not 0.
 
     - `by_version`: documents per version, as stamped; unstamped ones under base, those ahead included.
     - `at_head`: at head, or at a version from which only empty revisions lead there.
     - `outdated`: valid versions below; `ahead`: above head; `retired`: below the oldest this code can upgrade;
-      `invalid`: with a stamp that is not a version. With `at_head` these add up to `total`.
+      `invalid`: with a stamp that is not a version, in `invalid_types` by the BSON type of the stamp. With `at_head` these
+      add up to `total`.
     - `quarantined`: how many documents of the collection are listed in the quarantine, which nothing leaves by itself.
+    - `source`: `"scan"`, all documents were looked at; `"index"`, the backlog index was, in which only those are that are
+      not at head: all others are then under head in `by_version`, and `total` is what the collection's metadata say;
+      `"sample"`, `sampled` documents were drawn at random, and the true `ratio` is within `interval` in 95 of 100 cases.
     """
 
     collection: str
@@ -34,6 +51,12 @@ class Coverage:
     invalid: int = 0
     retired: int = 0
     quarantined: int = 0
+    oldest: int = 0
+    settled: int = 0
+    invalid_types: Mapping[str, int] = field(default_factory=dict)
+    source: Source = "scan"
+    sampled: int = 0
+    interval: tuple[float, float] | None = None
 
     @property
     def ratio(self) -> float:
@@ -42,44 +65,167 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is outdated, invalid or retired."""
-        return not (self.outdated or self.invalid or self.retired)
+        """Whether nothing is outdated, invalid or retired; a sample proves it only where it was all there is."""
+        return not (self.outdated or self.invalid or self.retired) and self.sampled in (0, self.total)
+
+    def needed(self, revision: int) -> int:
+        """How many documents cannot do without the revision of this number: those below it, retired ones apart.
+
+        More than there are where they were counted from the backlog index and only empty revisions follow: it does not
+        tell their documents from those at head.
+        """
+        merged = self.source == "index" and self.settled < revision <= self.head
+        below = sum(count for version, count in self.by_version.items() if self.oldest <= version < revision)
+        return below + (self.by_version.get(self.head, 0) if merged else 0)
+
+    @property
+    def retirable(self) -> int:
+        """The highest version up to which all revisions can be retired, since no document needs them; else `oldest`.
+
+        A sample proves nothing, and an invalid stamp may hide any version: `oldest` then, too.
+        """
+        if self.invalid or self.sampled not in (0, self.total):
+            return self.oldest
+        return max((n for n in range(self.oldest, self.head + 1) if not self.needed(n)), default=self.oldest)
 
     @classmethod
-    def of(cls, schema: Schema, name: str, counts: Iterable[tuple[str, Any, int]], quarantined: int = 0) -> Coverage:
-        """Classify counts per (BSON type of the stamp, the stamp where it is a number, how many)."""
-        by_version: dict[int, int] = {}
-        tally = dict.fromkeys(("total", "at_head", "outdated", "ahead", "invalid", "retired"), 0)
+    def of(
+        cls,
+        schema: Schema,
+        name: str,
+        counts: Counts,
+        quarantined: int = 0,
+        *,
+        total: int | None = None,
+    ) -> Coverage:
+        """Classify counts per (BSON type of the stamp, the stamp where it is a number, how many).
+
+        With `total`, the counts are those of documents that are not at head, and all others are.
+        """
+        by_version: Counter[int] = Counter()
+        types: Counter[str] = Counter()
         for kind, stamp, count in counts:
-            tally["total"] += count
             absent = kind in ("missing", "null", "undefined")
             number = kind in ("int", "long", "double", "decimal")
             version = parse_stamp(None if absent else stamp, schema.base) if absent or number else None
             if version is None:
-                tally["invalid"] += count
-                continue
-            by_version[version] = by_version.get(version, 0) + count
-            if version < schema.oldest:
-                tally["retired"] += count
-            elif version > schema.head:
-                tally["ahead"] += count
-            elif version >= schema.settled:
-                tally["at_head"] += count
+                types[kind] += count
             else:
-                tally["outdated"] += count
-        ordered = dict(sorted(by_version.items()))
-        return cls(collection=name, head=schema.head, by_version=ordered, quarantined=quarantined, **tally)
+                by_version[version] += count
+        seen = by_version.total() + types.total()
+        if total is not None and total > seen:  # the metadata may lag behind the index, and never say less than is seen
+            by_version[schema.head] += total - seen
+        tally = Counter[str]()
+        for version, count in by_version.items():
+            tally[place(schema, version)] += count
+        return cls(
+            collection=name,
+            head=schema.head,
+            total=by_version.total() + types.total(),
+            by_version=dict(sorted(by_version.items())),
+            at_head=tally["at_head"],
+            outdated=tally["outdated"],
+            ahead=tally["ahead"],
+            invalid=types.total(),
+            retired=tally["retired"],
+            quarantined=quarantined,
+            oldest=schema.oldest,
+            settled=schema.settled,
+            invalid_types=dict(sorted(types.items())),
+            source="scan" if total is None else "index",
+        )
+
+    @classmethod
+    def estimated(cls, schema: Schema, name: str, counts: Counts, quarantined: int = 0, *, total: int) -> Coverage:
+        """What counts of a random sample say of a collection of `total` documents."""
+        drawn = list(counts)
+        sample = cls.of(schema, name, drawn)
+        total = max(total, sample.total)
+        scaled = [(kind, stamp, count) for (kind, stamp, _), count in zip(drawn, shares(drawn, total), strict=True)]
+        found = cls.of(schema, name, scaled, quarantined)
+        whole = sample.total == total
+        interval = (sample.ratio, sample.ratio) if whole else wilson(sample.at_head, sample.total)
+        return replace(found, source="sample", sampled=sample.total, interval=interval)
 
     def __str__(self) -> str:
-        parts = [f"{self.at_head:,} of {self.total:,} documents at head ({self.ratio:.1%})"]
+        said = f"{self.at_head:,} of {self.total:,} documents at head ({percent(self.ratio)})"
+        if self.interval is not None:
+            low, high = map(percent, self.interval)
+            said = f"about {percent(self.ratio)} of {self.total:,} documents at head ({low} to {high}, from a sample of {self.sampled:,})"
+        parts = [said]
         for name in ("outdated", "ahead", "invalid", "retired", "quarantined"):
             count = getattr(self, name)
             if count:
                 parts.append(f"{count:,} {name}")
         return f"{self.collection}: " + ", ".join(parts)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The counts, `ratio`, `complete` and `retirable`; versions are keys as strings.
+
+        Of the versions that this code does not declare, the twenty with the most documents are named, and the others
+        are in `other_versions`: how many they are, and how many documents have them.
+        """
+        named, others = self.named()
+        document = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            **document,
+            "by_version": {str(version): count for version, count in named.items()},
+            "other_versions": {"versions": len(others), "documents": sum(others.values())},
+            "invalid_types": dict(self.invalid_types),
+            "ratio": self.ratio,
+            "complete": self.complete,
+            "retirable": self.retirable,
+        }
+
+    def named(self) -> tuple[dict[int, int], dict[int, int]]:
+        """`by_version` in two: what is worth a line each, and all the others."""
+        foreign = {v: count for v, count in self.by_version.items() if not self.oldest <= v <= self.head}
+        frequent = sorted(foreign, key=lambda version: (-foreign[version], version))[:NAMED]
+        named = {v: count for v, count in self.by_version.items() if v not in foreign or v in frequent}
+        return named, {v: count for v, count in foreign.items() if v not in frequent}
+
     def to_json(self) -> str:
-        """The counts, `ratio` and `complete` as a JSON object; versions are its keys as strings."""
-        document = {name: getattr(self, name) for name in self.__slots__ if name != "by_version"}
-        document["by_version"] = {str(version): count for version, count in self.by_version.items()}
-        return json.dumps({**document, "ratio": self.ratio, "complete": self.complete})
+        """`to_dict` as a JSON object."""
+        return json.dumps(self.to_dict())
+
+    @property
+    def way(self) -> str:
+        """How it was counted, in words."""
+        return WAYS[self.source]
+
+
+def place(schema: Schema, version: int) -> str:
+    """Where a version belongs."""
+    if version < schema.oldest:
+        return "retired"
+    if version > schema.head:
+        return "ahead"
+    return "at_head" if version >= schema.settled else "outdated"
+
+
+def percent(ratio: float) -> str:
+    """A share in percent, never rounded to all or nothing that it is not."""
+    if 0.999 < ratio < 1:
+        return f"{math.floor(ratio * 100_000) / 1000:.3f}%"
+    return f"{ratio:.1%}" if not 0 < ratio < 0.001 else f"{math.ceil(ratio * 100_000) / 1000:.3f}%"
+
+
+def shares(drawn: list[tuple[str, Any, int]], total: int) -> list[int]:
+    """What each count of a sample stands for in a total; together exactly that, the largest remainders rounded up."""
+    size = sum(count for _, _, count in drawn)
+    exact = [count * total / size for _, _, count in drawn] if size else []
+    rounded = [math.floor(share) for share in exact]
+    rest = sorted(range(len(exact)), key=lambda index: rounded[index] - exact[index])
+    for index in rest[: total - sum(rounded)]:
+        rounded[index] += 1
+    return rounded
+
+
+def wilson(hits: int, size: int) -> tuple[float, float]:
+    """The interval that holds the true share in 95 of 100 samples (E. B. Wilson, 1927); all of it where nothing was drawn."""
+    if not size:
+        return (0.0, 1.0)
+    share, square = hits / size, SURE * SURE
+    middle = (share + square / (2 * size)) / (1 + square / size)
+    half = SURE / (1 + square / size) * math.sqrt(share * (1 - share) / size + square / (4 * size * size))
+    return (0.0 if hits == 0 else max(0.0, middle - half), 1.0 if hits == size else min(1.0, middle + half))

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 from lazymigrate.commands import Batches
 from lazymigrate.drivers.calls import InvalidOperation
 from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
+from lazymigrate.procedures.asking import asked_query
 from lazymigrate.procedures.reads import read_batch
 from lazymigrate.scope import Scope
 
@@ -116,7 +117,7 @@ class LazyCursor(_Query, Generic[T]):
         self.close()
 
     def _read(self) -> Iterator[Iterable[T]]:
-        batches = self._driver.batches(self._begin())
+        batches = self._driver.batches(self._driver.run(asked_query(self._scope, self._begin())))
         try:
             for documents in batches:
                 yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores()))
@@ -183,7 +184,7 @@ class AsyncLazyCursor(_Query, Generic[T]):
         """Read the next batch; False when there is none."""
         self._values = iter(())  # the next batch is read without this one in memory
         if self._batches is None:
-            self._batches = self._driver.batches(self._begin())
+            self._batches = self._driver.batches(await self._driver.run(asked_query(self._scope, self._begin())))
         async for documents in self._batches:
             procedure = read_batch(self._scope, documents, self._session(), stores=self._stores())
             del documents

@@ -15,7 +15,9 @@ from bson import ObjectId
 __all__ = [
     "AheadError",
     "ConflictError",
+    "CoverageError",
     "DocumentError",
+    "DriftError",
     "InvalidVersionError",
     "IrreversibleError",
     "LazyMigrateError",
@@ -25,12 +27,17 @@ __all__ = [
     "RetiredVersionError",
     "RunError",
     "SchemaError",
+    "UnsafeQueryError",
+    "UnsafeQueryWarning",
     "UpgradeError",
 ]
 
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from lazymigrate.coverage import Coverage
+    from lazymigrate.journal import ChangedRevision
 
 
 class LazyMigrateError(Exception):
@@ -47,6 +54,26 @@ class IrreversibleError(LazyMigrateError):
     def __init__(self, message: str, *, revision: int) -> None:
         super().__init__(message)
         self.revision = revision
+
+
+class CoverageError(LazyMigrateError):
+    """Documents are older than what was required of a collection, or have no version; `coverage` is the count."""
+
+    def __init__(self, message: str, *, coverage: Coverage) -> None:
+        super().__init__(message)
+        self.coverage = coverage
+
+
+class DriftError(LazyMigrateError):
+    """Revisions do something else than what was recorded of them; nothing was registered.
+
+    Attributes: `collection`, and `revisions`, each with both dates.
+    """
+
+    def __init__(self, message: str, *, collection: str, revisions: tuple[ChangedRevision, ...]) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.revisions = revisions
 
 
 class RunError(LazyMigrateError):
@@ -75,6 +102,23 @@ class LeaseHeldError(LazyMigrateError):
         self.collection = collection
         self.holder = holder
         self.expires = expires
+
+
+class UnsafeQueryError(LazyMigrateError):
+    """What was asked for cannot be answered exactly while documents are outdated; nothing was sent.
+
+    Attributes: `collection`, `field` (as asked for) and `revision` (the number of the one that may touch it).
+    """
+
+    def __init__(self, message: str, *, collection: str, field: str, revision: int) -> None:
+        super().__init__(message)
+        self.collection = collection
+        self.field = field
+        self.revision = revision
+
+
+class UnsafeQueryWarning(UserWarning):
+    """What was asked for may have missed outdated documents: a plain function may touch the field, and has not yet."""
 
 
 class DocumentError(LazyMigrateError):

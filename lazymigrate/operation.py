@@ -9,7 +9,8 @@ An operation is a frozen value with three renderings that say the same:
   back gives the document that was there before (a field that moved away and came back stands last).
 
 `effects()` says which paths it reads, sets and removes; declarations are checked with it and the compare-and-set
-guards with it. Operations compose because an expression takes and gives a document: the same rendering serves the
+guards with it. `origin(parts)` says where the value at a path comes from; filters for the newest shape are turned into
+filters for an older one with it. Operations compose because an expression takes and gives a document: the same rendering serves the
 whole document and a subdocument.
 """
 
@@ -18,7 +19,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Effects", "Expression", "Fragment", "Move", "Operation", "OperationError", "Step"]
 
@@ -133,6 +137,40 @@ class Operation(ABC):
     def move(self) -> Move | None:
         """The same as data, where it only moves or adds a top-level field; None where it does more."""
         return None
+
+    @property
+    def changes(self) -> frozenset[str] | None:
+        """The top-level fields that it may change; None when it may be any."""
+        if self.unbounded:
+            return None
+        effects = self.effects()
+        return frozenset(path.partition(".")[0] for path in (*effects.sets, *effects.removes, *effects.computes))
+
+    def apart(self) -> tuple[Operation, ...]:
+        """The same as operations applied one after the other, each as simple as can be."""
+        return (self,)
+
+    def origin(self, parts: Parts) -> Origin:
+        """Where the value at a path of the changed document comes from, in any document on which the operation succeeds.
+
+        As far as the effects tell. What is taken away is `Nothing`, and the value that holds a computed one stays of its type.
+        """
+        from lazymigrate.origin import At, Computed, Inside, Nothing
+        from lazymigrate.paths import overlap
+
+        if self.unbounded:
+            return Computed()
+        path, effects = ".".join(parts), self.effects()
+        if any(overlap(path, other) for other in effects.sets):
+            return Computed()
+        if any(path == other or path.startswith(other + ".") for other in effects.removes):
+            return Nothing()
+        computed = [other for other in effects.computes if overlap(path, other)]
+        if any(overlap(path, other) for other in effects.removes) or not all(
+            other.startswith(path + ".") for other in computed
+        ):
+            return Computed()
+        return Inside(parts) if computed else At(parts)
 
     def restores(self, document: Expression) -> Expression:  # noqa: ARG002
         """A boolean aggregation expression: true where the way back restores the document; False for never."""

@@ -10,6 +10,7 @@ __all__ = ["Policy"]
 
 OnError = Literal["raise", "skip", "quarantine"]
 OnAhead = Literal["raise", "keep"]
+OnUnsafeQuery = Literal["warn", "raise", "scan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +26,20 @@ class Policy:
       in the `"quarantine"`. A skipped document can make a page shorter than its limit.
     - `on_ahead`: a document of a newer version: `"raise"` `AheadError`, or `"keep"`: hand it over as stored, and
       refuse every write of it.
+    - `on_unsafe_query`: what happens to a filter or sort on a field that a plain function may touch, while documents are
+      stored that the function has yet to upgrade: `"warn"` once (`UnsafeQueryWarning`) and ask as it is written, which may
+      miss some of them; `"raise"` `UnsafeQueryError` before it is sent; or `"scan"`: read them all, upgrade them in memory and
+      let the server match them, whatever that costs.
+    - `recheck`: without a backlog index, seconds for which a collection object relies on what it knows of which versions are
+      stored; 0 is looking at every query. With the index, outdated documents are always asked for.
     """
 
     write_back: bool = False
     write_back_rate: float | None = None
     on_error: OnError = "raise"
     on_ahead: OnAhead = "raise"
+    on_unsafe_query: OnUnsafeQuery = "warn"
+    recheck: float = 60.0
 
     def __post_init__(self) -> None:
         rate = self.write_back_rate
@@ -40,9 +49,11 @@ class Policy:
             raise ValueError(
                 f"Policy(write_back_rate={rate!r}): choose a number of documents per second above 0, or None."
             )
+        if isinstance(self.recheck, bool) or not isinstance(self.recheck, (int, float)) or not self.recheck >= 0:
+            raise ValueError(f"Policy(recheck={self.recheck!r}): choose a number of seconds from 0.")
         hints = get_type_hints(type(self))
         for field in fields(self):
-            if field.name == "write_back_rate":
+            if field.name in ("write_back_rate", "recheck"):
                 continue
             value, hint = getattr(self, field.name), hints[field.name]
             allowed = (True, False) if hint is bool else get_args(hint)

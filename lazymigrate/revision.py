@@ -34,11 +34,12 @@ class Revision:
     """
 
     __slots__ = (
+        "_apart",
         "_back",
-        "_back_is_function",
         "_changed",
         "_schema_name",
         "_step",
+        "back_function",
         "description",
         "function",
         "name",
@@ -69,13 +70,14 @@ class Revision:
         self.name = name
         self.where = where
         self.operations = operations
+        self._apart: tuple[tuple[Operation, frozenset[str] | None], ...] | None = None
         self.function = function
         self.touches = touches
         self.reads = reads
         self.description = inspect.getdoc(function) or "" if function else ""
         self._schema_name = schema_name
         self._changed = changed
-        self._back_is_function = False
+        self.back_function: Function | None = None
         if function is not None:
             self._step = self._guarded(function)
             self._back: Step | None = None
@@ -125,6 +127,21 @@ class Revision:
         return frozenset(path.split(".")[0] for operation in self.operations for path in operation.effects().paths)
 
     @property
+    def apart(self) -> tuple[tuple[Operation, frozenset[str] | None], ...]:
+        """Its operations as simple ones, each with the top-level fields that it may change; found out once."""
+        if self._apart is None:
+            simple = (part for operation in self.operations for part in operation.apart() if not part.empty)
+            self._apart = tuple((part, part.changes) for part in simple)
+        return self._apart
+
+    @property
+    def changes(self) -> frozenset[str] | None:
+        """The top-level fields that it may change; None when it may be any."""
+        changes = [self.touches] if self.function is not None else [changes for _, changes in self.apart]
+        known = [names for names in changes if names is not None]
+        return frozenset[str]().union(*known) if len(known) == len(changes) else None
+
+    @property
     def step(self) -> Step:
         """The closure that upgrades a document which has no version field, in place."""
         return self._step
@@ -137,7 +154,7 @@ class Revision:
     @property
     def back_of_operations(self) -> bool:
         """Whether the way back is made of operations."""
-        return self.function is None and not self._back_is_function
+        return self.function is None and self.back_function is None
 
     @property
     def declared_back(self) -> bool:
@@ -183,7 +200,7 @@ class Revision:
             )
         check_function(function, f"the downgrade of {self._label}")
         self._back = self._guarded(function)
-        self._back_is_function = True
+        self.back_function = function
         self._changed()
         return function
 

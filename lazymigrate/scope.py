@@ -15,6 +15,7 @@ from lazymigrate.events import Event, EventKind, Listener
 from lazymigrate.exceptions import DocumentError, UpgradeError, describe
 from lazymigrate.model import ModelAdapter
 from lazymigrate.policy import Policy
+from lazymigrate.presence import Presence
 from lazymigrate.projection import Fetch, parse
 from lazymigrate.schema import Schema
 
@@ -36,8 +37,8 @@ class Scope:
 
     `acknowledged`: whether the server says what became of the caller's writes. `inside`: whether it runs pipelines (the
     memory collection runs none). `fetch` is the projection of one query.
-    Two things change: `said`, what this collection object has warned of, so that it does so once; and `in_flight`, the
-    raw `_id`s of the documents that it is writing back just now.
+    Three things change: `said`, what this collection object has warned of, so that it does so once; `in_flight`, the
+    raw `_id`s of the documents that it is writing back just now; and `presence`, what it knows of which versions are stored.
     """
 
     schema: Schema
@@ -51,6 +52,7 @@ class Scope:
     fetch: Fetch | None = None
     said: set[str] = field(default_factory=set)
     in_flight: dict[bytes, object] = field(default_factory=dict)
+    presence: Presence = field(default_factory=Presence)
 
     def projected(self, projection: Any) -> Scope:
         """The same for one query with a projection, which gives no models; itself where there is none."""

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.paths import all_of, distinct_, get_, is_document_, overlap, put_
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = [
     "OperationSequence",
@@ -68,6 +71,13 @@ class OperationSequence(Operation):
             removes=_joined(effects.removes for effects in every),
             computes=_joined(effects.computes for effects in every),
         )
+
+    def apart(self) -> tuple[Operation, ...]:
+        return tuple(part for operation in self.operations for part in operation.apart())
+
+    def origin(self, parts: Parts) -> Origin:
+        alone = len(self.operations) == 1
+        return self.operations[0].origin(parts) if alone else Operation.origin(self, parts)
 
     def restores(self, document: Expression) -> Expression:
         strands = [[self.operations[index] for index in strand] for strand in _strands(self.operations)]

@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from lazymigrate.binding import Binding, verifying
+from lazymigrate.binding import Binding, Filter, verifying
 from lazymigrate.coverage import Coverage
 from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
 from lazymigrate.events import Listener
 from lazymigrate.policy import Policy
-from lazymigrate.procedures.coverage import coverage
 
 __all__ = ["AsyncUpkeep", "Upkeep"]
 
 if TYPE_CHECKING:
+    from lazymigrate.doctor import Diagnosis
+    from lazymigrate.drift import Drift
+    from lazymigrate.explanation import Explanation
+    from lazymigrate.journal import Deployment, Journal, RevisionRecord, StampRecord
+    from lazymigrate.overview import CollectionOverview
     from lazymigrate.partition import Partition
     from lazymigrate.quarantine_control import AsyncQuarantine, Quarantine
     from lazymigrate.run_control import AsyncRuns, Runs
     from lazymigrate.sweeper import AsyncSweeper, Sweeper
     from lazymigrate.sweeping import SweepKeywords, SweepReport
+    from lazymigrate.trend import TrendPoint
     from lazymigrate.verification import VerifyReport
 
 T = TypeVar("T")
@@ -44,9 +49,65 @@ class Upkeep(Binding[T]):
         self._driver = driver
         super().__init__(collection, shape, policy, listeners)
 
-    def coverage(self) -> Coverage:
-        """How many documents are at each version: counted on the server in one scan."""
-        return self._driver.run(coverage(self._scope))
+    def coverage(self, *, sample: int | None = None, record: bool = False) -> Coverage:
+        """How many documents are at each version: counted on the server, from the backlog index or in one scan.
+
+        With the index it costs what is not at head, and `total` is what the collection's metadata say. `sample`: draw that
+        many documents at random, and estimate. `record`: keep it in the journal, for `history`.
+        """
+        return self._driver.run(self._coverage(sample, record=record))
+
+    def overview(self, *, sample: int | None = None, record: bool = False) -> CollectionOverview:
+        """Where the collection stands, as reports show it: coverage, by `sample` and `record` as there, and its history,
+        the last sweeps, the quarantine by what failed, and what to do next.
+        """
+        return self._driver.run(self._overview(sample, record=record))
+
+    def history(self, *, limit: int = 50) -> list[TrendPoint]:
+        """The last recorded coverages, the oldest first; `lazymigrate.trend.forecast` says when they lead to the end."""
+        return self._driver.run(self._history(limit))
+
+    def journal(self, *, limit: int = 20) -> Journal:
+        """What the journal says of this collection: its revisions, and the last runs, stamps and recorded coverages."""
+        return self._driver.run(self._journal(limit))
+
+    def require(self, version: int) -> Coverage:
+        """Nothing is older than `version`, and every stamp is one; else `CoverageError`. For start-up, and before retiring.
+
+        Counted among documents that a majority has; versions that only empty revisions separate are as good as each other.
+        """
+        return self._driver.run(self._require(version))
+
+    def deploy(self, *, application: str | None = None) -> Deployment:
+        """The journal has every revision with a checksum of what it does, and the backlog index of this head is there.
+
+        May be repeated, and run by several at once. `DriftError`, and nothing registered, when a revision does something
+        else than what was recorded under its number. `application`: its version, to be recorded. Reads never need it.
+        """
+        return self._driver.run(self._deploy(application))
+
+    def drift(self, *, sample: int = 1000) -> Drift:
+        """What is not as it was recorded: changed revisions, unknown versions, documents that do not fit their stamp.
+
+        Up to `sample` documents of each version are drawn at random, upgraded in memory and validated by the schema's
+        model. Nothing is written.
+        """
+        return self._driver.run(self._drift(sample))
+
+    def retire(self, version: int) -> list[RevisionRecord]:
+        """The journal says that the revisions up to `version` are retired: their records. `CoverageError` while one is needed.
+
+        It is then safe to delete them from the code and to declare the schema with `oldest=version`.
+        """
+        return self._driver.run(self._retire(version))
+
+    def stamp(self, to: int, *, from_version: int, dry_run: bool = False) -> StampRecord:
+        """The documents at `from_version` are stamped `to`, and nothing else of them is touched; the journal says so.
+
+        For documents that have the shape of another version than their stamp says. What is ahead of this code is never
+        relabelled: `ValueError`. `dry_run` counts only.
+        """
+        return self._driver.run(self._stamp(to, from_version, dry_run=dry_run))
 
     def sweep(self, **options: Unpack[SweepKeywords]) -> SweepReport:
         """Upgrade what reads did not reach, until a fresh count of what is outdated and not in the quarantine is zero.
@@ -118,6 +179,38 @@ class Upkeep(Binding[T]):
 
         return Quarantine(self._scope, self._driver)
 
+    def doctor(self) -> Diagnosis:
+        """What of this server and collection will bite, each finding with its remedy; nothing is written.
+
+        Server, members, client, clock, rights, collection, validator, documents and indexes. Counts as `coverage` does.
+        """
+        from lazymigrate.procedures.doctor import Asked, doctor
+
+        return self._driver.run(doctor(self._scope, Asked.of(self._raw, on_primary=self._driver.on_primary)))
+
+    def explain(self, filter: Filter | None = None, **options: Any) -> Explanation:
+        """What is done for a filter, version by version: what is run, on which index, and how many documents it examines.
+
+        Where an index is missing, the `create_index` that makes it is named. Each part is run once, to be counted. It holds
+        the filter's values; `str()` is for people, `to_dict()` for programs. `collation`, `hint` and `let` as for `find`.
+        """
+        return self._driver.run(self._explain(filter, options))
+
+    def pipeline_view(self) -> list[dict[str, Any]]:
+        """The aggregation stages that show the collection at head, for a view; `SchemaError` names a revision that is a function.
+
+        Documents outside the safe filter pass as stored: their stamp tells.
+        """
+        return self._pipeline_view()
+
+    def create_view(self, name: str) -> None:
+        """Create a MongoDB view of that name that shows the collection at head, for other languages and reporting tools.
+
+        As `pipeline_view`. A view has no indexes of its own, and fields that a revision makes cannot use those of the
+        collection: it is for reading much, not for looking up. The server's error when the name is taken.
+        """
+        self._driver.run(self._create_view(name))
+
     def verify(self, *, sample: int = 1000) -> VerifyReport:
         """What the upgrade makes of stored outdated documents, in Python and inside MongoDB: nothing is written.
 
@@ -142,9 +235,41 @@ class AsyncUpkeep(Binding[T]):
         self._driver = driver
         super().__init__(collection, shape, policy, listeners)
 
-    async def coverage(self) -> Coverage:
+    async def coverage(self, *, sample: int | None = None, record: bool = False) -> Coverage:
         """How many documents are at each version; see `LazyCollection.coverage`."""
-        return await self._driver.run(coverage(self._scope))
+        return await self._driver.run(self._coverage(sample, record=record))
+
+    async def overview(self, *, sample: int | None = None, record: bool = False) -> CollectionOverview:
+        """Where the collection stands, as reports show it; see `LazyCollection.overview`."""
+        return await self._driver.run(self._overview(sample, record=record))
+
+    async def history(self, *, limit: int = 50) -> list[TrendPoint]:
+        """The last recorded coverages, the oldest first; see `LazyCollection.history`."""
+        return await self._driver.run(self._history(limit))
+
+    async def journal(self, *, limit: int = 20) -> Journal:
+        """What the journal says of this collection; see `LazyCollection.journal`."""
+        return await self._driver.run(self._journal(limit))
+
+    async def require(self, version: int) -> Coverage:
+        """Nothing is older than `version`, and every stamp is one; see `LazyCollection.require`."""
+        return await self._driver.run(self._require(version))
+
+    async def deploy(self, *, application: str | None = None) -> Deployment:
+        """The journal has every revision, and the backlog index is there; see `LazyCollection.deploy`."""
+        return await self._driver.run(self._deploy(application))
+
+    async def drift(self, *, sample: int = 1000) -> Drift:
+        """What is not as it was recorded; see `LazyCollection.drift`."""
+        return await self._driver.run(self._drift(sample))
+
+    async def retire(self, version: int) -> list[RevisionRecord]:
+        """The journal says that the revisions up to `version` are retired; see `LazyCollection.retire`."""
+        return await self._driver.run(self._retire(version))
+
+    async def stamp(self, to: int, *, from_version: int, dry_run: bool = False) -> StampRecord:
+        """The documents at `from_version` are stamped `to`; see `LazyCollection.stamp`."""
+        return await self._driver.run(self._stamp(to, from_version, dry_run=dry_run))
 
     async def sweep(self, **options: Unpack[SweepKeywords]) -> SweepReport:
         """As `LazyCollection.sweep`. A cancelled task gives the lease up and keeps the position for the next one."""
@@ -188,6 +313,24 @@ class AsyncUpkeep(Binding[T]):
         from lazymigrate.quarantine_control import AsyncQuarantine
 
         return AsyncQuarantine(self._scope, self._driver)
+
+    async def doctor(self) -> Diagnosis:
+        """What of this server and collection will bite; see `LazyCollection.doctor`."""
+        from lazymigrate.procedures.doctor import Asked, doctor
+
+        return await self._driver.run(doctor(self._scope, Asked.of(self._raw, on_primary=self._driver.on_primary)))
+
+    async def explain(self, filter: Filter | None = None, **options: Any) -> Explanation:
+        """What is done for a filter, version by version; see `LazyCollection.explain`."""
+        return await self._driver.run(self._explain(filter, options))
+
+    def pipeline_view(self) -> list[dict[str, Any]]:
+        """The aggregation stages that show the collection at head; see `LazyCollection.pipeline_view`."""
+        return self._pipeline_view()
+
+    async def create_view(self, name: str) -> None:
+        """Create a MongoDB view that shows the collection at head; see `LazyCollection.create_view`."""
+        await self._driver.run(self._create_view(name))
 
     async def verify(self, *, sample: int = 1000) -> VerifyReport:
         """Compare the upgrade in Python and inside MongoDB on stored documents; see `LazyCollection.verify`."""

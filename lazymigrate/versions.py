@@ -22,7 +22,16 @@ from typing import Any
 
 from bson import Decimal128
 
-__all__ = ["ahead_filter", "among", "at_version", "not_ahead", "outdated_filter", "parse_stamp", "within"]
+__all__ = [
+    "ahead_filter",
+    "among",
+    "at_version",
+    "at_versions",
+    "not_ahead",
+    "outdated_filter",
+    "parse_stamp",
+    "within",
+]
 
 HIGHEST = 2**63 - 1  # what a BSON long can hold
 SINGLE = MappingProxyType({"$not": {"$type": "array"}})  # the server looks for a value in the elements of an array too
@@ -54,6 +63,12 @@ def parse_stamp(stamp: Any, base: int) -> int | None:
 def at_version(version_field: str, version: int, base: int) -> list[dict[str, Any]]:
     """Filters that together match the documents at one version; exactly those."""
     return [either(stamped(version_field, version, version + 1, base))]
+
+
+def at_versions(version_field: str, versions: Sequence[int], base: int) -> dict[str, Any]:
+    """The documents at one of several versions; exactly those."""
+    found: list[dict[str, Any]] = [{version_field: {"$in": [*versions], **SINGLE}}]
+    return either([{version_field: {"$eq": None, **SINGLE}}, *found] if base in versions else found)
 
 
 def outdated_filter(version_field: str, oldest: int, below: int, base: int) -> dict[str, Any]:

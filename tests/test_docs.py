@@ -38,7 +38,14 @@ def python_of(page: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("page", "command", "said"),
-    [("testing", ["-m", "pytest", "-p", "no:cacheprovider"], "5 passed"), ("verify", [], ""), ("sweep", [], "")],
+    [
+        ("testing", ["-m", "pytest", "-p", "no:cacheprovider"], "5 passed"),
+        ("verify", [], ""),
+        ("sweep", [], ""),
+        ("doctor", [], ""),
+        ("journal", [], ""),
+        ("queries", [], ""),
+    ],
 )
 def test_the_examples_of_a_page_run_as_one_file(
     page: str, command: list[str], said: str, tmp_path: Path, mongo_uri: str

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from pymongo.collection import Collection
 from schemas import declared
 
-from lazymigrate import AheadError, LazyCollection, PartialDocument, Policy, Schema
+from lazymigrate import AheadError, CoverageError, LazyCollection, PartialDocument, Policy, Schema
 
 PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
 Document = dict[str, Any]
@@ -121,6 +121,16 @@ def coverage(people: LazyCollection[Any]) -> Any:
 def verify(people: LazyCollection[Any]) -> Any:
     report = people.verify()
     return report.sampled, report.agrees
+
+
+def drift(people: LazyCollection[Any]) -> Any:
+    found = people.drift()
+    return found.sampled, found.unknown
+
+
+def viewed(people: LazyCollection[Any]) -> Any:
+    people.create_view("view")
+    return people.raw.database["view"].find_one(1)
 
 
 def listed(cursor: Any) -> list[Any]:
@@ -238,8 +248,8 @@ ROWS = (
     ),
     Row(
         "count_documents",
-        lambda people: people.count_documents(ONE),
-        outdated=Cell("counted, if it matches as it is stored", 1),
+        lambda people: people.count_documents({**ONE, "email": {"$exists": True}}),
+        outdated=Cell("counted, if it matches once it is upgraded", 1),
         at_head=Cell("counted", 1),
         ahead=Cell("counted", 1),
         ahead_kept=Cell("counted", 1),
@@ -442,9 +452,57 @@ ROWS = (
         ahead=Cell("not looked at", (0, True)),
         ahead_kept=Cell("not looked at", (0, True)),
     ),
+    Row(
+        "require",
+        lambda people: people.require(3).outdated,
+        variant="of head",
+        outdated=Cell("`CoverageError`", raises=CoverageError),
+        at_head=Cell("lets pass", 0),
+        ahead=Cell("lets pass", 0),
+        ahead_kept=Cell("lets pass", 0),
+    ),
+    Row(
+        "drift",
+        drift,
+        outdated=Cell("looked at, if it is in the sample; nothing is written", (1, {})),
+        at_head=Cell("looked at, if it is in the sample", (1, {})),
+        ahead=Cell("counted as `unknown`", (0, {4: 1})),
+        ahead_kept=Cell("counted as `unknown`", (0, {4: 1})),
+    ),
+    Row(
+        "stamp",
+        lambda people: people.stamp(2, from_version=1).documents,
+        variant="of its version",
+        outdated=Cell("its stamp is changed, and nothing else", 1, {**OUTDATED, "schema_version": 2}),
+        at_head=Cell("left alone, if it is at another version", 0),
+        ahead=Cell("left alone", 0),
+        ahead_kept=Cell("left alone", 0),
+    ),
+    Row(
+        "create_view",
+        viewed,
+        outdated=Cell("the view shows it upgraded", UPGRADED),
+        at_head=Cell("the view shows it", AT_HEAD),
+        ahead=Cell("the view shows it as stored", AHEAD),
+        ahead_kept=Cell("the view shows it as stored", AHEAD),
+    ),
 )
 
-TOUCH_NO_DOCUMENTS = {"with_options", "partitions", "create_backlog_index", "runs"}
+TOUCH_NO_DOCUMENTS = {
+    "with_options",
+    "partitions",
+    "create_backlog_index",
+    "runs",
+    "deploy",
+    "retire",
+    "journal",
+    "history",
+    "overview",
+    "doctor",
+    "explain",
+    "pipeline_view",
+}
+"""Methods that give or change no document: they count, explain, or concern the journal and the indexes."""
 CASES = [pytest.param(row, age, id=f"{row.name}-{age}".replace(" ", "_")) for row in ROWS for age in AGES]
 
 
@@ -524,7 +582,11 @@ def introduction() -> Iterator[str]:
     yield "Two rules hold everywhere. What is stored is at head, or as it was before: never between. And a document ahead is"
     yield "never written, replaced or deleted: where the table says *not matched*, the method did its work as if that document"
     yield "were not there. A document that cannot be upgraded is an `UpgradeError` of the methods that would upgrade it (under"
-    yield '`Policy(on_error="skip")` or `"quarantine"`, reads leave it out). `with_options` touches no documents.'
+    yield '`Policy(on_error="skip")` or `"quarantine"`, reads leave it out).'
+    yield "Filters and sorts are written for the newest shape and are exact over all versions: [queries.md](queries.md)."
+    yield ""
+    others = ", ".join(f"`{name}`" for name in sorted(TOUCH_NO_DOCUMENTS))
+    yield f"These give and change no documents: {others}."
     yield ""
 
 

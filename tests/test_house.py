@@ -27,14 +27,20 @@ FLOORS = (
             "documents",
             "elements",
             "operation",
+            "origin",
             "paths",
             "sequence",
             "ops",
             "restricted",
             "revision",
+            "syntax",
+            "behaviour",
+            "declaration",
+            "checksum",
             "fields",
             "policy",
             "events",
+            "wording",
         ),
     ),
     (
@@ -52,7 +58,15 @@ FLOORS = (
             "outcome",
             "rendering",
             "mixed",
+            "presence",
+            "ordering",
+            "explanation",
             "coverage",
+            "trend",
+            "advice",
+            "overview",
+            "journal",
+            "drift",
             "sweeping",
             "course",
             "lowering",
@@ -65,12 +79,26 @@ FLOORS = (
             "backlog",
             "partition",
             "verification",
+            "shape",
+            "lock",
+            "checking",
+            "doctor",
+            "indexes",
+            "topology",
+            "checkups",
+            "comparison",
             "trimming",
             "projection",
             "elemmatch",
+            "predicates",
+            "certainty",
+            "turning",
+            "links",
+            "rewritten_expression",
+            "query",
         ),
     ),
-    ("doing", ("commands", "procedures")),
+    ("doing", ("workers", "commands", "procedures")),
     ("drivers", ("drivers",)),
     (
         "faces",
@@ -84,6 +112,7 @@ FLOORS = (
             "cursor",
             "stream",
             "report",
+            "integrations",
             "cli",
             "embedded",
             "run_control",
@@ -101,11 +130,14 @@ ALLOWED = {
     "documents": set(),
     "throttling": {"datetime"},  # the hours of the day, and the dates of a replica set's status
     "runs": {"datetime"},  # the dates that the journal holds
+    "journal": {"datetime"},
+    "trend": {"datetime"},
     "leases": {"datetime"},  # how much later a lease ends than the server's clock says now
     "embedded": {"pymongo", "time"},
     "worker": {"pymongo", "threading"},  # a process of its own, which hears its parent beside its work
     "sweeper": {"asyncio", "threading"},  # the application's thread, or task
     "report": {"rich"},
+    "integrations": {"time", "threading"},  # how old a count is, and who takes the next one
     "cli": {"click", "rich", "pymongo"},
     "testing": {"pymongo", "datetime"},  # the error of a server that is asked; the dates of documents
 }
@@ -185,7 +217,7 @@ def test_the_two_faces_have_the_same_methods_and_signatures() -> None:
                 continue
             assert inspect.signature(method).parameters == inspect.signature(twin).parameters, name
             awaited = inspect.iscoroutinefunction(twin)
-            assert awaited == (name not in ("find", "with_options", "sweeper")), name
+            assert awaited == (name not in ("find", "with_options", "sweeper", "pipeline_view")), name
             assert not inspect.iscoroutinefunction(method), name
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import click
 
+from lazymigrate.cli.check import check
+from lazymigrate.cli.coverage import coverage
 from lazymigrate.cli.demo import demo
+from lazymigrate.cli.deploy import deploy, drift
+from lazymigrate.cli.diff import diff
+from lazymigrate.cli.doctor import doctor
 from lazymigrate.cli.downgrade import downgrade
+from lazymigrate.cli.history import history
 from lazymigrate.cli.quarantine import quarantine
 from lazymigrate.cli.run import run
+from lazymigrate.cli.stamping import retire, stamp
+from lazymigrate.cli.status import status
 from lazymigrate.cli.sweep import partitions, sweep
 from lazymigrate.cli.verify import verify
 
@@ -15,12 +23,31 @@ __all__ = ["group", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lazymigrate")
+@click.help_option("-h", "--help", hidden=True)  # with so many commands, help fits a screen only without its own line
+@click.version_option(package_name="lazymigrate", hidden=True)
 def group() -> None:
-    """Lazy schema migration for MongoDB."""
+    """Lazy schema migration for MongoDB. -h after a command explains it; --version."""
 
 
-for command in (demo, downgrade, partitions, quarantine, run, sweep, verify):
+for command in (
+    check,
+    coverage,
+    demo,
+    deploy,
+    diff,
+    doctor,
+    downgrade,
+    drift,
+    history,
+    partitions,
+    quarantine,
+    retire,
+    run,
+    stamp,
+    status,
+    sweep,
+    verify,
+):
     group.add_command(command)
 
 

@@ -38,7 +38,7 @@ from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.model import belongs_to
 from lazymigrate.schema import Schema
 
-__all__ = ["app_options", "confirm_write", "connected", "find_schemas", "open_collections", "redacted"]
+__all__ = ["app_options", "ask", "confirm_write", "connected", "find_schemas", "open_collections", "redacted"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 SERVER_SECONDS = 5
@@ -226,14 +226,22 @@ def connected(uri: str | None, database: str | None) -> Generator[Any]:
 def confirm_write(database: Any, what: str, *, yes: bool) -> None:
     """Nothing is written to another machine unless a person agreed: it comes back when the writing may begin.
 
-    `what` says how many documents of which collection, and what becomes of them; the question names the servers and the
-    database beside it. Nobody is asked after `--yes` (`yes`), or where all servers are this machine. The question goes to
-    stderr, so that `--json` stays what it is. A no, or no answer, is a `ClickException`.
+    Nobody is asked after `--yes` (`yes`), or where all servers are this machine. `what` as for `ask`.
     """
     hosts = [host for host, _ in database.client.topology_description.server_descriptions()]
-    if yes or (hosts and all(map(is_this_machine, hosts))):
-        return
-    click.echo(f"This writes to the database {database.name} of MongoDB at {named(database.client)}.\n{what}", err=True)
+    if not (yes or (hosts and all(map(is_this_machine, hosts)))):
+        ask(database, what)
+
+
+def ask(database: Any, what: str = "") -> None:
+    """A person agrees to a write; a no, or no answer, is a `ClickException`.
+
+    `what` says how many documents of which collection, and what becomes of them; the question names the servers and the
+    database beside it. It goes to stderr, so that `--json` stays what it is.
+    """
+    click.echo(f"This writes to the database {database.name} of MongoDB at {named(database.client)}.", err=True)
+    if what:
+        click.echo(what, err=True)
     try:
         agreed = click.confirm("Go on?", err=True)
     except click.Abort:

@@ -7,7 +7,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from lazymigrate.cli.app import app_options, named, open_collections
+from lazymigrate.cli.app import app_options, ask, open_collections
+from lazymigrate.cli.completion import schema_names
 from lazymigrate.cli.interruption import Interruption
 from lazymigrate.cli.work import People, carried_out, interruptible, options_of, reach, work_options
 from lazymigrate.report.progress import progress_on
@@ -17,9 +18,9 @@ from lazymigrate.verification import printable
 __all__ = ["downgrade"]
 
 
-@click.command()
+@click.command(short_help="Bring documents back to an older version.")
 @app_options
-@click.argument("name")
+@click.argument("name", shell_complete=schema_names)
 @click.option("--to", required=True, type=int, metavar="N", help="The version to go back to.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would be done.")
 @click.option("--accept-losses", is_flag=True, help="Go on although data is lost.")
@@ -99,12 +100,4 @@ def agree(people: People, report: SweepReport, *, yes: bool, accept_losses: bool
                 "Nothing was written. Pass --accept-losses beside --yes, or change the way back."
             )
         return
-    database = people.raw.database
-    click.echo(f"This writes to the database {database.name} of MongoDB at {named(database.client)}.", err=True)
-    try:
-        agreed = click.confirm("Go on?", err=True)
-    except click.Abort:
-        click.echo(err=True)
-        agreed = False
-    if not agreed:
-        raise click.ClickException("Nothing was written. Answer y, or pass --yes.")
+    ask(people.raw.database)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
-from uuid import UUID
 
 import click
-from bson import Binary, ObjectId, json_util
-from bson.binary import UuidRepresentation
 from bson.errors import BSONError
-from bson.json_util import JSONOptions
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from lazymigrate.cli.app import app_options, confirm_write, open_collections
+from lazymigrate.cli.identity import readings, shown
 from lazymigrate.collection import LazyCollection
 from lazymigrate.quarantine import QuarantineEntry, extended_json
 from lazymigrate.verification import printable
@@ -31,7 +27,6 @@ C = TypeVar("C", bound=Callable[..., Any])
 SHOWN = 50  # entries of a collection
 LONGEST = 60  # characters of an _id in a table
 OTHERS = 56  # characters of a line for all other columns: at 80 an ObjectId stays in one piece
-LONG = 2**63
 NOT_COMPLETE = 3
 HOW = "Correct the revision or the document, and try it again with"
 
@@ -53,7 +48,7 @@ def chosen(command: C) -> C:
     return command
 
 
-@click.group()
+@click.group(short_help="Documents that could not be upgraded.")
 def quarantine() -> None:
     """Documents that could not be upgraded: list, try again, release.
 
@@ -229,34 +224,6 @@ def meant(people: People, text: str) -> QuarantineEntry | None:
         if entry is not None:
             return entry
     return None
-
-
-def readings(text: str, representation: int) -> Iterator[Any]:
-    """What a text may mean as an `_id`, likely ones first."""
-    try:
-        value = json_util.loads(text, json_options=JSONOptions(uuid_representation=representation))
-    except (BSONError, RecursionError, TypeError, ValueError):
-        pass
-    else:
-        if not isinstance(value, int) or abs(value) < LONG:
-            yield value
-    if ObjectId.is_valid(text):
-        yield ObjectId(text)
-    if re.fullmatch(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text):
-        unspecified = representation == UuidRepresentation.UNSPECIFIED
-        yield Binary.from_uuid(UUID(text)) if unspecified else UUID(text)
-    if re.fullmatch(r"[+-]?[0-9]{1,19}", text):
-        yield int(text)
-    yield text
-
-
-def shown(document_id: Any) -> str:
-    """An `_id` as it can be typed again, in ASCII: nothing in it that a terminal would obey."""
-    if isinstance(document_id, ObjectId):
-        return str(document_id)
-    written = extended_json(document_id)
-    bare = re.fullmatch(r'\{"\$uuid": "([0-9a-f-]{36})"\}', written)
-    return bare[1] if bare else written
 
 
 def as_line(people: People, entry: QuarantineEntry) -> str:

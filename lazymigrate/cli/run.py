@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lazymigrate.cli.app import app_options, confirm_write, open_collections
+from lazymigrate.cli.completion import schema_names
 from lazymigrate.cli.work import People, number, unlimited
 from lazymigrate.runs import Run
 from lazymigrate.verification import printable
@@ -26,14 +27,14 @@ def wish(command: C) -> C:
     for option in (
         click.option("--yes", is_flag=True, help="Do not ask before writing to another machine."),
         AS_JSON,
-        click.argument("name", required=False),
+        click.argument("name", required=False, shell_complete=schema_names),
         app_options,
     ):
         command = option(command)
     return command
 
 
-@click.group()
+@click.group(short_help="List, pause, resume, cancel or slow sweeps.")
 def run() -> None:
     """Sweeps, at work and past: list, pause, resume, cancel, slow down.
 
@@ -45,7 +46,7 @@ def run() -> None:
 @run.command()
 @app_options
 @AS_JSON
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=schema_names)
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Of each collection.")
 def ls(
     app: str | None,

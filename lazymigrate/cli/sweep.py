@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lazymigrate.cli.app import app_options, confirm_write, open_collections
+from lazymigrate.cli.completion import schema_names
 from lazymigrate.cli.work import People, carried_out, interruptible, options_of, reach, work_options
 from lazymigrate.course import upwards
 from lazymigrate.partition import Partition
@@ -40,9 +41,9 @@ def as_share(_: click.Context, param: click.Parameter, text: str | None) -> Shar
     raise click.BadParameter(f"{text!r}: write it as 3/8, from 1/8 to 8/8.", param=param)
 
 
-@click.command()
+@click.command(short_help="Upgrade outdated documents to head.")
 @app_options
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=schema_names)
 @click.option("--dry-run", is_flag=True, help="Write nothing; say what would be done.")
 @click.option(
     "--partition", "share", callback=as_share, metavar="I/N", help="Only the I-th of N parts, without a lease."
@@ -105,9 +106,9 @@ def sweep(
         carried_out(collections, begin, keywords, interruption, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Divide a collection among machines.")
 @app_options
-@click.argument("name")
+@click.argument("name", shell_complete=schema_names)
 @click.argument("count", metavar="N", type=click.IntRange(1))
 def partitions(
     app: str | None, uri: str | None, database: str | None, collection: str | None, *, name: str, count: int

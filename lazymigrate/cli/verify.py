@@ -11,7 +11,7 @@ from lazymigrate.report.verification import verification
 __all__ = ["verify"]
 
 
-@click.command()
+@click.command(short_help="Compare both ways to upgrade, on a sample.")
 @app_options
 @click.option(
     "--sample", type=click.IntRange(min=1), default=1000, show_default=True, help="Documents of each version."

@@ -36,6 +36,7 @@ from lazymigrate.commands import (
     CompareAndSetMany,
     Count,
     CreateIndex,
+    DatabaseCommand,
     DeleteMany,
     DeleteOne,
     Distinct,
@@ -51,6 +52,7 @@ from lazymigrate.commands import (
     Now,
     Peek,
     ReplaceOne,
+    ShardKey,
     StampCounts,
     StartWorker,
     Stored,
@@ -134,6 +136,7 @@ def targets(collection: Any, reading: Any) -> dict[str, Any]:
         "quarantine": database.get_collection(QUARANTINE, **own),
         "journal": database.get_collection(JOURNAL, **own),
         "sharding": database.client.get_database("config")["collections"],
+        "database": database,
         "admin": database.client.get_database("admin", read_preference=ReadPreference.PRIMARY),
     }
 
@@ -172,8 +175,13 @@ def call(command: Command) -> Call:
             return Call(
                 "aggregate_raw_batches", (chunk_ends(namespace),), gives="aggregate", on="sharding", receive=joined
             )
+        case ShardKey(namespace):
+            found, projection = {"_id": namespace}, {"_id": 0, "key": 1}
+            return Call("find_raw_batches", (found, projection), gives="batches", on="sharding", receive=joined)
         case AdminCommand(body):
             return Call("command", (body,), on="admin")
+        case DatabaseCommand(body):
+            return Call("command", (body,), on="database")
         case CompareAndSetMany(encoded=encoded) if encoded:
             return Call("command", update=[RawBSONDocument(statement) for statement in encoded], receive=stored)
         case CompareAndSetMany(commands, options, hurried):
@@ -202,9 +210,10 @@ def call(command: Command) -> Call:
             return Call("count_documents", (filter,), options, on=asked(command))
         case Distinct(key, filter, options):
             return Call("distinct", (key, filter), options, on="reading")
-        case StampCounts(version_field, filter):
-            matching = [] if filter is None else [{"$match": filter}]
-            pipeline = [*matching, *stamp_counts(version_field)]
+        case StampCounts(version_field, filter, sample):
+            matching: list[dict[str, Any]] = [] if filter is None else [{"$match": filter}]
+            drawn: list[dict[str, Any]] = [{"$sample": {"size": sample}}] if sample else []
+            pipeline = [*matching, *drawn, *stamp_counts(version_field)]
             return Call("aggregate", (pipeline,), gives="aggregate", receive=stamps)
         case Attempt() | Allowance() | Clock() | Now() | Wait() | Begin() | Finish() | StartWorker() | Peek() | Tell():
             raise TypeError("this command is carried out by the driver itself")

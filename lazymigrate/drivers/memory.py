@@ -35,6 +35,7 @@ from lazymigrate.commands import (
     CompareAndSetMany,
     Count,
     CreateIndex,
+    DatabaseCommand,
     DeleteMany,
     DeleteOne,
     Distinct,
@@ -50,6 +51,7 @@ from lazymigrate.commands import (
     Peek,
     Procedure,
     ReplaceOne,
+    ShardKey,
     StampCounts,
     StartWorker,
     Stored,
@@ -175,7 +177,9 @@ class MemoryDriver:
                 return {"localTime": datetime.fromtimestamp(self.collection.clock(), UTC).replace(tzinfo=None)}
             case AdminCommand():
                 raise OperationFailure("no such command", 59)
-            case ListIndexes() | Chunks():
+            case DatabaseCommand():
+                raise unknown("commands of a database")
+            case ListIndexes() | Chunks() | ShardKey():
                 return []
             case CollectionOptions():
                 return {}
@@ -217,7 +221,7 @@ class MemoryDriver:
                 return len(self.find(Find(filter)))
             case Distinct():
                 raise unknown("distinct")
-            case StampCounts(version_field, None):
+            case StampCounts(version_field, None, 0):
                 return self.stamps(version_field)
             case StampCounts():
                 raise unknown("counts of a part")

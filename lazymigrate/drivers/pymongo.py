@@ -142,6 +142,11 @@ class PymongoDriver:
 
     def batches(self, command: Batches) -> Iterator[list[dict[str, Any]]]:
         """The documents of a query as the server sends them, a batch at a time."""
+        if command.pipeline is not None:
+            with self._reading.aggregate(command.pipeline, batchSize=command.batch_size, **command.options) as together:
+                while documents := together.to_list(command.batch_size):
+                    yield documents
+            return
         with self._reading.find(command.filter, **find_arguments(command)) as cursor:
             taken = 0
             for first in cursor:

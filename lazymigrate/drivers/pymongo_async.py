@@ -117,6 +117,14 @@ class AsyncDriver:
 
     async def batches(self, command: Batches) -> AsyncIterator[list[dict[str, Any]]]:
         """The documents of a query as the server sends them, a batch at a time."""
+        if command.pipeline is not None:
+            together = await self.aggregate(command.pipeline, {"batchSize": command.batch_size, **command.options})
+            try:
+                while documents := await together.to_list(command.batch_size):
+                    yield documents
+            finally:
+                await together.close()
+            return
         cursor = self._reading.find(command.filter, **find_arguments(command))
         try:
             taken = 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.operation import Effects, Expression, Fragment, Move, Narrow, Operation, Step
 from lazymigrate.ops.constants import constant, copier
 from lazymigrate.paths import all_of, missing_, passable_, put, put_, split_path, unpruned_
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Add", "add"]
 
@@ -59,6 +62,14 @@ class Add(Operation):
         from lazymigrate.ops.remove import Remove
 
         return Remove(self.path, prunes=True)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Either, Inside, found_in
+
+        path = split_path(self.path)
+        if parts[: len(path)] == path:  # a value that is there stays
+            return Either(path, At(parts), found_in(self.value, parts[len(path) :]))
+        return Inside(parts, ((),)) if path[: len(parts)] == parts else At(parts)
 
     def effects(self) -> Effects:
         return Effects(sets=(self.path,))

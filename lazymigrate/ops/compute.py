@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import SchemaError
@@ -12,6 +12,9 @@ from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.ops.constants import constant
 from lazymigrate.paths import passable_, put, put_, split_path
 from lazymigrate.restricted import Function, check_function, held
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Compute", "ComputeBack", "compute"]
 
@@ -56,6 +59,18 @@ class Compute(Operation):
 
     def reverse(self) -> Operation | None:
         return None if self.back is None else ComputeBack(self.path, self.back)
+
+    @property
+    def changes(self) -> frozenset[str]:
+        return frozenset({split_path(self.path)[0]})
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Inside
+
+        path = split_path(self.path)
+        if parts[: len(path)] == path:
+            return Computed()
+        return Inside(parts, ((),)) if path[: len(parts)] == parts else At(parts)
 
     def effects(self) -> Effects:
         return Effects(reads=tuple(dict.fromkeys(_fields(self.mongo))), sets=(self.path,))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.ops.conversions import CONVERSIONS
 from lazymigrate.ops.exact import TYPES, InexactError, kind_of
 from lazymigrate.paths import all_of, get_, passable_, put_, reach, split_path
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["BsonType", "Convert", "convert"]
 
@@ -79,6 +82,14 @@ class Convert(Operation):
 
     def reverse(self) -> Operation | None:
         return None if self.back is None else Convert(self.path, self.back, self.to)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import Nothing, Remade
+
+        path = split_path(self.path)
+        if parts[: len(path)] != path:
+            return Operation.origin(self, parts)
+        return Remade(parts) if parts == path else Nothing()  # there is nothing in a scalar
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

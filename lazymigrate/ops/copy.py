@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import SchemaError
@@ -21,6 +21,9 @@ from lazymigrate.paths import (
     split_path,
     unpruned_,
 )
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Copy", "copy"]
 
@@ -74,6 +77,16 @@ class Copy(Operation):
         from lazymigrate.ops.remove import Remove
 
         return Remove(self.path, prunes=True)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Either, Inside
+
+        source, path = split_path(self.source), split_path(self.path)
+        if parts[: len(path)] == path:
+            return Either(source, At(source + parts[len(path) :]), At(parts), exclusive=True)
+        if path[: len(parts)] == parts:
+            return Inside(parts, (source,))
+        return At(parts)
 
     def effects(self) -> Effects:
         return Effects(reads=(self.source,), sets=(self.path,))

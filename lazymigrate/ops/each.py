@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.paths import all_of, get_, passable_, plain_, put_, reach, split_path
 from lazymigrate.sequence import OperationSequence, bound, checked
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Each", "each"]
 
@@ -83,6 +86,22 @@ class Each(Operation):
     def reverse(self) -> Each | None:
         reverse = self.inner.reverse()
         return None if reverse is None else Each(self.path, reverse)
+
+    def apart(self) -> tuple[Operation, ...]:
+        return tuple(Each(self.path, OperationSequence((part,))) for part in self.inner.apart())
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Elements, Inside
+
+        path = split_path(self.path)
+        if parts[: len(path)] != path:
+            return Operation.origin(self, parts)
+        rest = parts[len(path) :]
+        if rest and rest[0].isdigit():  # a position, and the key of an element: both are asked for
+            return Inside(parts) if len(rest) == 1 and self.renders else Computed()
+        if rest and self.inner.origin(rest) == At(rest):
+            return At(parts)
+        return Elements(path, rest, self.inner)
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.paths import all_of, distinct_, get_, is_document_, passable_, plain_, put_, reach, split_path
 from lazymigrate.sequence import OperationSequence, bound, checked
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["EachValue", "each_value"]
 
@@ -87,6 +90,18 @@ class EachValue(Operation):
     def reverse(self) -> EachValue | None:
         reverse = self.inner.reverse()
         return None if reverse is None else EachValue(self.path, reverse)
+
+    def apart(self) -> tuple[Operation, ...]:
+        return tuple(EachValue(self.path, OperationSequence((part,))) for part in self.inner.apart())
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import Inside, beneath
+
+        path = split_path(self.path)
+        key, rest = parts[: len(path) + 1], parts[len(path) + 1 :]
+        if parts[: len(path)] != path:
+            return Operation.origin(self, parts)
+        return beneath(key, self.inner.origin(rest)) if rest else Inside(parts)
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
@@ -24,6 +24,9 @@ from lazymigrate.paths import (
     split_path,
 )
 from lazymigrate.sequence import bound, composed
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Flatten", "flatten", "pruned_"]
 
@@ -117,6 +120,21 @@ class Flatten(Operation):
 
     def reverse(self) -> Operation:
         return Nest(self.targets, self.path)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Either, Inside, Nothing
+
+        path = split_path(self.path)
+        for name, target in self._moves:
+            source = (*path, name)
+            if parts[: len(target)] == target:
+                return Either(source, At(source + parts[len(target) :]), At(parts), exclusive=True)
+            if parts[: len(source)] == source:
+                return Nothing()
+        if path[: len(parts)] == parts:
+            return Computed() if self.prunes or parts == path else Inside(parts)
+        made = tuple((*path, name) for name, target in self._moves if target[: len(parts)] == parts)
+        return Inside(parts, made) if made else At(parts)
 
     def effects(self) -> Effects:
         sources = tuple(f"{self.path}.{name}" for name, _ in self._moves)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
@@ -23,6 +23,9 @@ from lazymigrate.paths import (
     unpruned_,
 )
 from lazymigrate.sequence import bound, composed
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Nest", "field_names", "nest"]
 
@@ -103,6 +106,20 @@ class Nest(Operation):
         from lazymigrate.ops.flatten import Flatten
 
         return Flatten(self.under, self.paths, prunes=True)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Either, Inside, Nothing
+
+        under, sources = split_path(self.under), [source for source, _ in self._sources]
+        for source in sources:
+            target = (*under, source[-1])
+            if parts[: len(target)] == target:
+                return Either(source, At(source + parts[len(target) :]), At(parts), exclusive=True)
+            if parts[: len(source)] == source:
+                return Nothing()
+        if under[: len(parts)] == parts:
+            return Inside(parts, tuple(sources))
+        return Inside(parts) if any(source[: len(parts)] == parts for source in sources) else At(parts)
 
     def effects(self) -> Effects:
         targets = tuple(f"{self.under}.{name}" for _, name in self._sources)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lazymigrate.operation import Effects, Expression, Fragment, Operation, Step
 from lazymigrate.ops.constants import constant
 from lazymigrate.paths import drop_, get_, passable_, prune, reach, split_path
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Remove", "remove"]
 
@@ -63,6 +66,12 @@ class Remove(Operation):
         from lazymigrate.ops.add import Add
 
         return None if self.restore is _NOTHING else Add(self.path, self.restore)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import Inside
+
+        holds = split_path(self.path)[: len(parts)] == parts and ".".join(parts) != self.path
+        return Inside(parts) if holds and not self.prunes else Operation.origin(self, parts)
 
     def effects(self) -> Effects:
         return Effects(removes=(self.path,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Fragment, Move, Narrow, Operation, OperationError, Step
@@ -21,6 +21,9 @@ from lazymigrate.paths import (
     split_path,
     unpruned_,
 )
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["OnConflict", "Rename", "rename"]
 
@@ -114,6 +117,23 @@ class Rename(Operation):
 
     def reverse(self) -> Operation:
         return Rename(self.new, self.old, self.on_conflict, prunes=True)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Either, Inside, Nothing
+
+        old, new = split_path(self.old), split_path(self.new)
+        if parts[: len(new)] == new:
+            moved, stayed = At(old + parts[len(new) :]), At(parts)
+            if self.on_conflict != "keep_new":
+                return Either(old, moved, stayed, exclusive=self.on_conflict == "error")
+            kept = Either(new, stayed, moved)
+            return kept if len(new) == 1 else Either(old, kept, stayed)  # without `old`, an array may hold `new`
+        if parts[: len(old)] == old:
+            return Nothing()
+        holds_old, holds_new = old[: len(parts)] == parts, new[: len(parts)] == parts
+        if holds_old:
+            return Computed() if self.prunes else Inside(parts)
+        return Inside(parts, (old,)) if holds_new else At(parts)
 
     def effects(self) -> Effects:
         return Effects(reads=(self.old,), sets=(self.new,), removes=(self.old,))

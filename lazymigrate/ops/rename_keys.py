@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.exceptions import SchemaError
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
@@ -22,6 +22,9 @@ from lazymigrate.paths import (
     split_path,
 )
 from lazymigrate.sequence import bound, composed
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["RenameKeys", "rename_keys"]
 
@@ -99,6 +102,21 @@ class RenameKeys(Operation):
 
     def reverse(self) -> RenameKeys:
         return RenameKeys(self.path, tuple((new, old) for old, new in self.keys))
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Either, Nothing
+
+        path = split_path(self.path)
+        if len(parts) <= len(path) or parts[: len(path)] != path:
+            return Operation.origin(self, parts)
+        key, rest = parts[len(path)], parts[len(path) + 1 :]
+        stayed = Nothing() if any(old == key for old, _ in self.keys) else At(parts)
+        for old, new in self.keys:
+            if new == key:
+                if not key or not old or "." in old or old.startswith("$"):  # keys that not every path can name
+                    return Computed()
+                return Either((*path, old), At((*path, old, *rest)), stayed, exclusive=True)
+        return stayed
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

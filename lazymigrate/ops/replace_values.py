@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import bson
 from bson.binary import UuidRepresentation
@@ -18,6 +18,9 @@ from lazymigrate.ops.constants import constant, copier
 from lazymigrate.ops.conversions import same_bytes_
 from lazymigrate.ops.exact import kind_of
 from lazymigrate.paths import all_of, get_, passable_, put_, reach, split_path
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["ReplaceValues", "compared", "replace_values"]
 
@@ -103,6 +106,21 @@ class ReplaceValues(Operation):
         if self.otherwise is not _NOTHING or len({compared(new) for _, new in self.pairs}) < len(self.pairs):
             return None
         return ReplaceValues(self.path, tuple((new, old) for old, new in self.pairs))
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import At, Computed, Mapped, Nothing
+
+        path = split_path(self.path)
+        others = () if self.otherwise is _NOTHING else (self.otherwise,)
+        if parts[: len(path)] != path:
+            return Operation.origin(self, parts)
+        if not all(
+            kind_of(value) in _COMPARABLE for value in (*(value for pair in self.pairs for value in pair), *others)
+        ):
+            return Computed()
+        if parts == path:
+            return Mapped(parts, self.pairs, others)
+        return Nothing() if others else At(parts)  # there is nothing in a scalar
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

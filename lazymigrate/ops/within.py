@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.operation import Effects, Expression, Operation, OperationError, Step
 from lazymigrate.paths import all_of, get_, is_document_, passable_, plain_, put_, reach, split_path
 from lazymigrate.sequence import OperationSequence, bound, checked
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Within", "within"]
 
@@ -76,6 +79,19 @@ class Within(Operation):
     def reverse(self) -> Within | None:
         reverse = self.inner.reverse()
         return None if reverse is None else Within(self.path, reverse)
+
+    def apart(self) -> tuple[Operation, ...]:
+        return tuple(Within(self.path, OperationSequence((part,))) for part in self.inner.apart())
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import Inside, beneath
+
+        path = split_path(self.path)
+        if path[: len(parts)] == parts:
+            return Inside(parts)
+        if parts[: len(path)] == path:
+            return beneath(path, self.inner.origin(parts[len(path) :]))
+        return Operation.origin(self, parts)
 
     def effects(self) -> Effects:
         inside = self.inner.effects().within(self.path)

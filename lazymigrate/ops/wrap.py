@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lazymigrate.operation import Effects, Expression, Operation, Step
 from lazymigrate.paths import all_of, get_, in_sequence, passable_, put_, reach, split_path
+
+if TYPE_CHECKING:
+    from lazymigrate.origin import Origin, Parts
 
 __all__ = ["Wrap", "wrap"]
 
@@ -55,6 +58,12 @@ class Wrap(Operation):
         from lazymigrate.ops.unwrap import Unwrap
 
         return Unwrap(self.path)
+
+    def origin(self, parts: Parts) -> Origin:
+        from lazymigrate.origin import Enclosed
+
+        path = split_path(self.path)
+        return Enclosed(path, parts[len(path) :]) if parts[: len(path)] == path else Operation.origin(self, parts)
 
     def effects(self) -> Effects:
         return Effects(computes=(self.path,))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from lazymigrate.backlog import index
-from lazymigrate.commands import At, Procedure, StampCounts
+from lazymigrate.commands import Procedure
 from lazymigrate.coverage import Coverage
-from lazymigrate.procedures.backlog import backlog_index
+from lazymigrate.procedures.coverage import proven
 from lazymigrate.procedures.persistence import PATIENCE, must
 from lazymigrate.procedures.quarantine import count_listed, unlisted_outdated
 from lazymigrate.procedures.shift import Shift
@@ -16,18 +15,10 @@ __all__ = ["counted", "left_to_do"]
 
 
 def counted(shift: Shift, *, patience: float = PATIENCE) -> Procedure[Coverage]:
-    """The stamps of the shift's documents, all of them or, where there is a backlog index, those that are not at head.
-
-    One scan without the index, and what is outdated with it; kept as `shift.counted`.
-    """
-    scope, parts = shift.scope, shift.bounds()
-    if shift.course.kind == "sweep":
-        find = partial(backlog_index, scope, whole=True)
-        if (yield from shift.patiently(find, patience=patience)) is not None:
-            parts = [dict(index(scope.schema).filter), *parts]
-    command = At("proof", StampCounts(scope.schema.version_field, {"$and": parts} if parts else None))
-    stamps = yield from must(command, shift.waits, patience=patience)
-    shift.counted = Coverage.of(scope.schema, scope.name, stamps)
+    """The stamps of the shift's documents, or of those that are not at head; kept as `shift.counted`."""
+    at_head = shift.course.kind != "sweep"  # those are what a downgrade moves
+    count = partial(proven, shift.scope, shift.bounds(), at_head=at_head)
+    shift.counted = yield from shift.patiently(count, patience=patience)
     return shift.counted
 
 

@@ -21,6 +21,7 @@ from lazymigrate.commands import Aggregate, Distinct, Find, Procedure
 from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError
 from lazymigrate.outcome import undecodable
+from lazymigrate.procedures.asking import asked
 from lazymigrate.procedures.quarantine import list_errors
 from lazymigrate.schema import Schema
 from lazymigrate.scope import LOGGER, Scope
@@ -45,7 +46,7 @@ def distinct(
 ) -> Procedure[list[Any]]:
     """The distinct values of a key among the documents that match, each as its upgrade has it.
 
-    `filter` is sent as it is written. Values that stand in documents at head, ahead or without a valid version come
+    Values that stand in documents at head, ahead or without a valid version come
     first. A document that cannot be upgraded is its `UpgradeError`, or is left out, as `Policy.on_error` says; where
     no pending revision touches the key, the server answers alone and no document is upgraded.
     """
@@ -53,11 +54,12 @@ def distinct(
         raise TypeError(f"key must be an instance of str, not {type(key)}")
     schema = scope.schema
     query = {} if filter is None else filter
+    meant = yield from asked(scope, query, options)
     if not changes(schema, key):
-        alone: list[Any] = yield Distinct(key, query, options)
+        alone: list[Any] = yield Distinct(key, meant.filter, options)
         return alone
     outdated = outdated_filter(schema.version_field, schema.oldest, schema.settled, schema.base)
-    found = yield from upgraded_values(scope, key, {"$and": [query, outdated]}, options)
+    found = yield from upgraded_values(scope, key, {"$and": [meant.outdated, outdated]}, options)
     values: list[Any] = yield Distinct(key, {"$and": [query, {"$nor": [outdated]}]}, options)
     for value in values:
         found.pop(encoded(scope, value), None)

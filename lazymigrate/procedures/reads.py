@@ -25,6 +25,7 @@ from lazymigrate.elements import id_of
 from lazymigrate.elemmatch import match_pipelines, read_matches
 from lazymigrate.exceptions import AheadError, DocumentError
 from lazymigrate.outcome import Ahead, Outcome, Refused, Settled, Upgraded, outcome, undecodable
+from lazymigrate.procedures.asking import asked_find
 from lazymigrate.procedures.quarantine import list_errors
 from lazymigrate.projection import Fetch, PartialDocument
 from lazymigrate.scope import LOGGER, Scope
@@ -175,7 +176,7 @@ def ready_with(scope: Scope, fresh: dict[bytes, Outcome]) -> Callable[[dict[str,
 
 def find_one(scope: Scope, find: Find, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
     """The first matching document at head, or None; raises whatever it is refused with."""
-    raws = yield find
+    raws = yield from asked_find(scope, find)
     if not raws:
         return None
     raw = raws[0]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import bson
 
 from lazymigrate.change import CompareAndSet
-from lazymigrate.commands import At, Clock, CompareAndSetMany, Failure, Find, Procedure, StampCounts, Stored
-from lazymigrate.coverage import Coverage
+from lazymigrate.commands import At, Clock, CompareAndSetMany, Failure, Find, Procedure, Stored
 from lazymigrate.elements import id_of
 from lazymigrate.exceptions import DocumentError
 from lazymigrate.failures import of_error
 from lazymigrate.outcome import Outcome, Refused, Upgraded, outcome, unstored
-from lazymigrate.procedures.persistence import insist, must
+from lazymigrate.procedures.coverage import proven
+from lazymigrate.procedures.persistence import insist, must, patiently
 from lazymigrate.procedures.quarantine import entries, entries_of, forget, list_errors
 from lazymigrate.quarantine import LOWEST
 from lazymigrate.scope import LOGGER, Scope
@@ -120,8 +121,7 @@ def encoded(scope: Scope, document_id: Any) -> bytes:
 
 def report(scope: Scope, tally: Tally, started: float) -> Procedure[SweepReport]:
     """The report, with a fresh count."""
-    stamps = yield from must(At("proof", StampCounts(scope.schema.version_field)))
-    counted = Coverage.of(scope.schema, scope.name, stamps)
+    counted = yield from patiently(partial(proven, scope))
     return SweepReport(
         collection=scope.name,
         upgraded=tally.upgraded,

@@ -83,7 +83,11 @@ def sweep(
         if course.kind == "downgrade" and not options.accept_losses:
             yield from refuse_losses(shift)
         if shift.stopped_by is None:
-            yield from work(shift)
+            try:
+                yield from work(shift)
+            finally:
+                if course.kind == "downgrade":  # what is stored now, this process has made so
+                    scope.presence.forget()
     return (yield from report(shift, started))
 
 

@@ -2,8 +2,7 @@
 
 What an update is written for is the newest shape, so it is only ever sent to documents at head: its filter says so, and
 no interleaving can get around that. An outdated match is first brought to head by compare-and-set, as the sweep would,
-and then updated like any other; between the two it is a document at head that nobody has updated yet. A filter that
-names a field as an older version has it no longer matches then, as after an upgrade of everything.
+and then updated like any other; between the two it is a document at head that nobody has updated yet.
 
 Where one document is asked for, and no sort says which, one at head is taken before one that must be upgraded first.
 """
@@ -28,6 +27,7 @@ from lazymigrate.commands import (
 )
 from lazymigrate.exceptions import ConflictError
 from lazymigrate.outcome import Refused, Upgraded, outcome
+from lazymigrate.procedures.asking import Meant, asked, asked_find
 from lazymigrate.procedures.reads import RACES, arrive
 from lazymigrate.procedures.writes import at_head, inserted, new, refuse_ahead, storable, writable
 from lazymigrate.projection import PartialDocument
@@ -177,7 +177,7 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
     meet.
     """
     prepared: list[Write] = []
-    updates: list[UpdateOne | UpdateMany] = []
+    updates: list[UpdateOne | UpdateMany | ReplaceOne] = []
     filtered: list[UpdateOne | UpdateMany | ReplaceOne | DeleteOne | DeleteMany] = []
     for write, given in writes:
         match write:
@@ -186,21 +186,26 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
                 continue
             case ReplaceOne(filter, _, upsert, own):
                 document = storable(scope, given, at_head(scope, given))
-                prepared.append(ReplaceOne(writable(scope, filter), document, upsert, own))
+                meant = yield from asked(scope, filter, {**options, **own})
+                if upsert and meant.parts:  # what is inserted has the equalities of its filter, as that was written
+                    updates.append(write)
+                    meant = Meant.written(filter)
+                prepared.append(ReplaceOne(writable(scope, meant.filter), document, upsert, own))
             case UpdateOne(filter, update, upsert, own) | UpdateMany(filter, update, upsert, own):
                 refuse_stamp(scope, update)
                 again = stamped(scope, update, upsert=upsert)
                 prepared.append(type(write)(current(scope, filter), again, upsert, own))
                 updates.append(write)
             case DeleteOne(filter, own) | DeleteMany(filter, own):
-                prepared.append(type(write)(writable(scope, filter), own))
+                meant = yield from asked(scope, filter, {**options, **own})
+                prepared.append(type(write)(writable(scope, meant.filter), own))
         filtered.append(write)
     shared = {name: options[name] for name in ("session", "let") if name in options}
     if scope.policy.on_ahead == "raise":
-        for asked, own in together(filtered):
-            yield from refuse_ahead(scope, asked, {**shared, **own})
-    for asked, own in together(updates):
-        yield from upgrade_matches(scope, asked, {**shared, **own})
+        for wanted, own in together(filtered):
+            yield from refuse_ahead(scope, wanted, {**shared, **own})
+    for wanted, own in together(updates):
+        yield from upgrade_matches(scope, wanted, {**shared, **own})
     result: BulkWriteResult = yield BulkWrite(prepared, options)
     for write, (_, given) in zip(prepared, writes, strict=True):
         if isinstance(write, InsertOne):
@@ -221,7 +226,7 @@ def together(writes: Sequence[Any]) -> list[tuple[Filter, Options]]:
     for group in groups.values():
         for start in range(0, len(group), FILTERS):
             part = group[start : start + FILTERS]
-            alone.append(({"$or": [asked for asked, _ in part]}, part[0][1]))
+            alone.append(({"$or": [wanted for wanted, _ in part]}, part[0][1]))
     return alone
 
 
@@ -251,12 +256,18 @@ def upgrade_first(scope: Scope, filter: Filter, options: Options) -> Procedure[N
         find = Find(
             writable(scope, filter), options["sort"], limit=1, options=scope.find_options(options), primary=True
         )
-        if not (yield from upgraded(scope, (yield find), options)):
+        if not (yield from upgraded(scope, (yield from asked_find(scope, find)), options)):
             break
 
 
-def upgrade_match(scope: Scope, filter: Filter, options: Options, *, page: int = 1) -> Procedure[int | None]:
-    """Bring some outdated matches to head; how many were, and None when there is none."""
+def upgrade_match(scope: Scope, filter: Filter, options: Options) -> Procedure[int | None]:
+    """Bring an outdated match to head; how many were, and None when there is none."""
+    meant = yield from asked(scope, filter, options)
+    return (yield from upgrade_some(scope, meant.outdated, options, 1))
+
+
+def upgrade_some(scope: Scope, filter: Filter, options: Options, page: int) -> Procedure[int | None]:
+    """Bring some outdated documents to head, by a filter for documents as stored; None when there is none."""
     if scope.schema.settled == scope.schema.oldest:
         return None
     raws = yield Find(outdated(scope, filter), limit=page, options=scope.find_options(options), primary=True)
@@ -265,8 +276,9 @@ def upgrade_match(scope: Scope, filter: Filter, options: Options, *, page: int =
 
 def upgrade_matches(scope: Scope, filter: Filter, options: Options) -> Procedure[None]:
     """Bring all outdated matches to head, a page at a time; raises why one of them cannot be."""
+    meant = yield from asked(scope, filter, options)
     lost = 0
-    while (won := (yield from upgrade_match(scope, filter, options, page=PAGE))) is not None:
+    while (won := (yield from upgrade_some(scope, meant.outdated, options, PAGE))) is not None:
         lost = patience(scope, won, lost)
 
 

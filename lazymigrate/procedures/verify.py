@@ -32,7 +32,7 @@ from lazymigrate.verification import (
 )
 from lazymigrate.versions import at_version
 
-__all__ = ["verify"]
+__all__ = ["Tally", "among", "drawn", "fits_model", "revision_of", "verify"]
 
 OPTIONS = {"collation": {"locale": "simple"}, "allowDiskUse": True}  # as a sweep compares
 BATCH = 200  # documents in one command, if they are small
@@ -105,21 +105,24 @@ class Tally:
 
 def verify_version(scope: Scope, tally: Tally, sample: int) -> Procedure[None]:
     """Look at a sample of the documents of one version."""
-    schema = scope.schema
-    stamped = at_version(schema.version_field, tally.version, schema.base)
-    drawn: list[dict[str, Any]] = [
-        {"$match": {"$and": stamped}},
-        {"$project": {"bytes": {"$bsonSize": "$$ROOT"}}},
-        {"$sample": {"size": sample}},
-    ]
-    sizes = [scope.decode(raw) for raw in (yield Aggregate(drawn, OPTIONS))]
+    stamped = at_version(scope.schema.version_field, tally.version, scope.schema.base)
     way = rendered(scope, tally.version)
-    for identities in batches(sizes):
+    for identities in (yield from drawn(scope, stamped, sample)):
         if way is None:
             for raw in (yield Find(among(identities, stamped))):
                 judge(scope, tally, Sight(raw))
         else:
             yield from compare(scope, tally, identities, stamped, way)
+
+
+def drawn(scope: Scope, stamped: Sequence[dict[str, Any]], sample: int) -> Procedure[list[list[Any]]]:
+    """The `_id`s of documents drawn at random, in batches that are small enough for one command."""
+    pipeline: list[dict[str, Any]] = [
+        {"$match": {"$and": stamped}},
+        {"$project": {"bytes": {"$bsonSize": "$$ROOT"}}},
+        {"$sample": {"size": sample}},
+    ]
+    return [*batches([scope.decode(raw) for raw in (yield Aggregate(pipeline, OPTIONS))])]
 
 
 def among(identities: Sequence[Any], stamped: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -238,7 +241,7 @@ def judge(scope: Scope, tally: Tally, sight: Sight) -> None:
             tally.identical += 1
         else:
             tally.find("differing", f"{difference.path}: {contrast(difference)}", identity)
-    fits_model(scope, tally, result, identity)
+    fits_model(scope, tally, result.document, identity)
     if sight.restorable:
         goes_back(scope, tally, result, identity)
 
@@ -264,13 +267,13 @@ def contrast(difference: Difference) -> str:
     return f"{difference.expected} in Python, {difference.found} inside MongoDB"
 
 
-def fits_model(scope: Scope, tally: Tally, result: Upgraded, identity: Any) -> None:
+def fits_model(scope: Scope, tally: Tally, document: dict[str, Any], identity: Any) -> None:
     """Note an upgraded document that the model does not take."""
     adapter = scope.schema.adapter
     if adapter is None:
         return
     try:
-        adapter.check(result.document)
+        adapter.check(document)
     except ModelError as error:
         path, kind = error.errors[0]
         tally.find("unfit", f"{printable(path)}: {kind}", identity)

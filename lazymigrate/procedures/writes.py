@@ -31,6 +31,7 @@ from lazymigrate.documents import copy_value, same
 from lazymigrate.exceptions import ConflictError, DocumentError, ModelError, describe
 from lazymigrate.model import Origin
 from lazymigrate.outcome import Ahead, Refused, compare_and_set, outcome
+from lazymigrate.procedures.asking import asked
 from lazymigrate.procedures.reads import RACES
 from lazymigrate.scope import Scope
 from lazymigrate.trimming import refuse_partial
@@ -204,13 +205,18 @@ def replace_one(
     scope: Scope, filter: Mapping[str, Any], replacement: Any, *, upsert: bool, options: Mapping[str, Any]
 ) -> Procedure[UpdateResult]:
     """Replace the first match, whatever its version, by a document at head."""
-    allowed = writable(scope, filter)
+    writable(scope, filter)
     document = at_head(scope, replacement)
     raises = scope.policy.on_ahead == "raise"
     if upsert and raises:
         yield from refuse_ahead(scope, filter, options)
     storable(scope, replacement, document)
-    result: UpdateResult = yield ReplaceOne(allowed, document, upsert=upsert, options=options)
+    meant = yield from asked(scope, filter, options)
+    # What an upsert inserts has the equalities of its filter: it is asked for as it was written, when there is no match.
+    alone = upsert and not meant.parts
+    result: UpdateResult = yield ReplaceOne(writable(scope, meant.filter), document, upsert=alone, options=options)
+    if upsert and not alone and not (result.acknowledged and result.matched_count):
+        result = yield ReplaceOne(writable(scope, filter), document, upsert=True, options=options)
     if result.acknowledged and not in_transaction(options) and (result.matched_count or result.upserted_id is not None):
         identity = document.get("_id", result.upserted_id)
         if identity is not None:
@@ -222,7 +228,8 @@ def replace_one(
 
 def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[DeleteResult]:
     """Delete the first match that is not ahead; `AheadError` when there are only such."""
-    result: DeleteResult = yield DeleteOne(writable(scope, filter), options)
+    meant = yield from asked(scope, filter, options)
+    result: DeleteResult = yield DeleteOne(writable(scope, meant.filter), options)
     if scope.policy.on_ahead == "raise" and result.acknowledged and not result.deleted_count:
         yield from refuse_ahead(scope, filter, options)
     return result
@@ -230,10 +237,11 @@ def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, An
 
 def delete_many(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[DeleteResult]:
     """Delete all matches; `AheadError` before anything is deleted when one is ahead."""
-    allowed = writable(scope, filter)
+    writable(scope, filter)
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
-    result: DeleteResult = yield DeleteMany(allowed, options)
+    meant = yield from asked(scope, filter, options)
+    result: DeleteResult = yield DeleteMany(writable(scope, meant.filter), options)
     return result
 
 

@@ -1,0 +1,70 @@
+"""Filters and sorts are written for the newest shape; this is what is asked of the documents as they are stored.
+
+What that takes is loaded when there is a version that can be outdated, and done when a revision may touch what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from lazymigrate.commands import Batches, Count, Find, Procedure
+from lazymigrate.scope import Scope
+
+__all__ = ["Meant", "asked", "asked_find", "asked_query", "count"]
+
+Filter = Mapping[str, Any]
+Query = TypeVar("Query", Find, Batches)
+
+
+class Meant(NamedTuple):
+    """A filter, as it is asked of the stored documents.
+
+    `filter` is for all of them, `outdated` for those that are outdated, `others` for all but those of the versions in
+    `parts`, which have a filter of their own that names the version. Where nothing had to be rewritten, it is the filter as
+    it was written, three times.
+    """
+
+    filter: Filter
+    outdated: Filter
+    others: Filter
+    parts: Mapping[int, Filter]
+
+    @classmethod
+    def written(cls, filter: Filter) -> Meant:
+        """As it was written."""
+        return cls(filter, filter, filter, {})
+
+
+def asked(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[Meant]:
+    """A filter for the stored documents."""
+    if scope.schema.oldest == scope.schema.settled:
+        return Meant.written(filter)
+    from lazymigrate.procedures.matching import meant
+
+    return (yield from meant(scope, filter, options))
+
+
+def asked_query(scope: Scope, query: Query) -> Procedure[Query]:
+    """A query for the stored documents."""
+    if scope.schema.oldest == scope.schema.settled:
+        return query
+    from lazymigrate.procedures.ordering import prepared
+
+    return (yield from prepared(scope, query))
+
+
+def asked_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
+    """The documents that a find for all versions gives: raw, as stored."""
+    if scope.schema.oldest == scope.schema.settled:
+        raws: list[bytes] = yield find
+        return raws
+    from lazymigrate.procedures.ordering import prepared_find
+
+    return (yield from prepared_find(scope, find))
+
+
+def count(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[int]:
+    """How many documents match, whatever their version."""
+    counted: int = yield Count((yield from asked(scope, filter, options)).filter, options)
+    return counted

@@ -1,0 +1,130 @@
+"""Finding outdated documents by what they will be, where their filter cannot be turned round: correct at any price.
+
+Where the chain is declared the server upgrades and matches, and `_id`s come back. The documents on which it is not exact,
+and all of a chain with functions, are read a batch at a time, upgraded here, and sent back to be matched: the server's own
+matcher decides, and never more than a batch is in memory, but for the `_id`s of what matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+
+from lazymigrate.commands import Aggregate, Find, Procedure
+from lazymigrate.elements import id_of
+from lazymigrate.exceptions import DocumentError, LazyMigrateError
+from lazymigrate.ordering import key_fields, on_hand
+from lazymigrate.outcome import Settled, Upgraded, outcome
+from lazymigrate.procedures.quarantine import list_errors
+from lazymigrate.scope import LOGGER, Scope
+from lazymigrate.versions import at_versions
+
+__all__ = ["for_aggregate", "identities", "sorted_by"]
+
+Filter = Mapping[str, Any]
+Options = Mapping[str, Any]
+
+PAGE = 200  # documents at a time
+BYTES = 8 * 2**20  # of documents in one command
+MOST = 10 * 2**20  # bytes of what is found: a command with more would be larger than a document may be
+OF_AGGREGATE = {
+    "session": "session",
+    "collation": "collation",
+    "comment": "comment",
+    "hint": "hint",
+    "let": "let",
+    "max_time_ms": "maxTimeMS",
+}
+
+
+def identities(scope: Scope, filter: Filter, version: int, options: Options) -> Procedure[list[Any]]:
+    """The `_id`s of the documents at a version that match the filter once they are upgraded.
+
+    Documents that cannot be upgraded are passed over under `on_error="skip"` and `"quarantine"`; else their error is raised.
+    """
+    schema = scope.schema
+    stamped = at_versions(schema.version_field, [version], schema.base)
+    own = for_aggregate(options)
+    ids: list[Any] = []
+    left: Filter = stamped
+    if scope.inside and schema.chain(version, schema.head).declared:
+        safe = schema.safe_filter(version)
+        pipeline = [{"$match": safe}, *schema.pipeline(version), {"$match": filter}, {"$project": {"_id": 1}}]
+        ids += [scope.decode(raw)["_id"] for raw in (yield Aggregate(pipeline, {**own, "allowDiskUse": True}))]
+        left = {"$and": [stamped, {"$nor": [safe]}]}
+    matching: list[dict[str, Any]] = [{"$match": filter}, {"$project": {"_id": 1}}]
+    found = yield from scanned(scope, left, matching, options)
+    return ids + [scope.decode(raw)["_id"] for raw in found]
+
+
+def sorted_by(scope: Scope, filter: Filter, paths: Sequence[str], options: Options) -> Procedure[list[RawBSONDocument]]:
+    """Of the stored documents that match, each `_id` and what is at these paths once it is upgraded (`k0`, `k1`, …)."""
+    found = yield from scanned(scope, filter, [{"$project": {"_id": 1, **key_fields(paths)}}], options)
+    return [RawBSONDocument(raw) for raw in found]
+
+
+def scanned(
+    scope: Scope, filter: Filter, stages: Sequence[Mapping[str, Any]], options: Options
+) -> Procedure[list[bytes]]:
+    """What these stages make of the stored documents that match, upgraded here; no more than a batch of them at a time."""
+    asked = {"collation": {"locale": "simple"}, **{name: options[name] for name in ("session",) if name in options}}
+    found: list[bytes] = []
+    size = 0
+    after: Any = None
+    while True:
+        page = filter if after is None else {"$and": [filter, {"$expr": {"$gt": ["$_id", {"$literal": after}]}}]}
+        raws: list[bytes] = yield Find(page, sort=[("_id", 1)], limit=PAGE, options=asked)
+        for batch in in_batches(scope, (yield from upgraded(scope, raws))):
+            answers: list[bytes] = yield Aggregate([*on_hand(batch), *stages], for_aggregate(options))
+            found += answers
+            size += sum(map(len, answers))
+        if size > MOST:
+            raise LazyMigrateError(
+                f"{scope.name}: {len(found):,} outdated documents match and more may, and their revisions cannot be turned "
+                "round: these are too many for one query. Ask for fewer, or sweep the collection first."
+            )
+        if len(raws) < PAGE:
+            return found
+        after = scope.decode(id_of(raws[-1]))["_id"]
+
+
+def upgraded(scope: Scope, raws: Sequence[bytes]) -> Procedure[list[dict[str, Any]]]:
+    """Documents at head, of those that can be brought there."""
+    documents: list[dict[str, Any]] = []
+    errors: list[DocumentError] = []
+    for raw in raws:
+        result = outcome(scope, raw)
+        if isinstance(result, (Upgraded, Settled)):
+            documents.append(result.document)
+        elif error := getattr(result, "error", None):
+            if scope.policy.on_error == "raise":
+                raise error
+            errors.append(error)
+    if errors:
+        LOGGER.warning("%s: %d documents could not be read and were skipped", scope.name, len(errors))
+        if scope.policy.on_error == "quarantine":
+            yield from list_errors(scope, errors)
+    return documents
+
+
+def in_batches(scope: Scope, documents: Sequence[dict[str, Any]]) -> Iterator[list[RawBSONDocument]]:
+    """The documents in BSON, as many at a time as one command takes."""
+    batch: list[RawBSONDocument] = []
+    size = 0
+    for document in documents:
+        raw = bson.encode(document, codec_options=scope.codec)
+        if batch and size + len(raw) > BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(RawBSONDocument(raw))
+        size += len(raw)
+    if batch:
+        yield batch
+
+
+def for_aggregate(options: Options) -> dict[str, Any]:
+    """Those of a query's options that an aggregation takes, by the names that it has for them."""
+    return {OF_AGGREGATE[name]: option for name, option in options.items() if name in OF_AGGREGATE}
