@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -73,8 +74,6 @@ def sorts_from(people: Any) -> int:
 
 
 def seconds(work: Callable[[Any], int], people: Any) -> float:
-    import time
-
     started = time.perf_counter()
     work(people)
     return time.perf_counter() - started
@@ -108,6 +107,12 @@ def main() -> None:
             ),
             "range, sort and limit 20": Pair(
                 partial(seconds, sorts_from, mixed), partial(seconds, sorts_from, done.raw), 1.5
+            ),
+            "range of 100, none outdated, index": Pair(
+                partial(seconds, ranges, done), partial(seconds, ranges, done.raw), 1.05
+            ),
+            "range of 100, none outdated, no index": Pair(
+                partial(seconds, ranges, bare), partial(seconds, ranges, bare.raw), 1.05
             ),
             "find, none outdated, index": Pair(partial(seconds, finds, done), partial(seconds, finds, done.raw), 1.05),
             "sort, none outdated, index": Pair(partial(seconds, sorts, done), partial(seconds, sorts, done.raw), 1.05),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazymigrate.exceptions import SchemaError, UpgradeError, describe
@@ -24,7 +24,7 @@ class Chain:
     server keeps it: a field that is there stays in its place and a new one is appended. It raises `UpgradeError`
     (this document) or `SchemaError` (this function); the document is then not to be used.
     `fields` are the top-level fields that the outcome depends on, None when it may be any. `changes` are those that an
-    upgrade may change, None when it may be any, and for a downgrade.
+    upgrade may change, None when it may be any, and for a downgrade. `known` is kept by `lazymigrate.places`.
     """
 
     source: int
@@ -33,6 +33,7 @@ class Chain:
     fields: frozenset[str] | None
     changes: frozenset[str] | None
     run: Run
+    known: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     @property
     def declared(self) -> bool:

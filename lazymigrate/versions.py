@@ -65,9 +65,14 @@ def at_version(version_field: str, version: int, base: int) -> list[dict[str, An
     return [either(stamped(version_field, version, version + 1, base))]
 
 
-def at_versions(version_field: str, versions: Sequence[int], base: int) -> dict[str, Any]:
-    """The documents at one of several versions; exactly those."""
+def at_versions(version_field: str, versions: Sequence[int], base: int, *, alone: bool = False) -> dict[str, Any]:
+    """The documents at one of several versions; exactly those.
+
+    `alone`: as one condition, which is cheaper beside others that an index serves; by itself, the backlog index does not.
+    """
     found: list[dict[str, Any]] = [{version_field: {"$in": [*versions], **SINGLE}}]
+    if alone:
+        return {version_field: {"$in": [*([None] if base in versions else []), *versions], **SINGLE}}
     return either([{version_field: {"$eq": None, **SINGLE}}, *found] if base in versions else found)
 
 

@@ -60,6 +60,7 @@ FLOORS = (
             "mixed",
             "presence",
             "ordering",
+            "places",
             "explanation",
             "coverage",
             "trend",
@@ -132,6 +133,7 @@ ALLOWED = {
     "runs": {"datetime"},  # the dates that the journal holds
     "journal": {"datetime"},
     "trend": {"datetime"},
+    "places": {"datetime"},  # the types that a filter compares with
     "leases": {"datetime"},  # how much later a lease ends than the server's clock says now
     "embedded": {"pymongo", "time"},
     "worker": {"pymongo", "threading"},  # a process of its own, which hears its parent beside its work

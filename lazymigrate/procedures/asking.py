@@ -6,12 +6,15 @@ What that takes is loaded when there is a version that can be outdated, and done
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lazymigrate.commands import Batches, Count, Find, Procedure
 from lazymigrate.scope import Scope
 
 __all__ = ["Meant", "asked", "asked_find", "asked_query", "count"]
+
+if TYPE_CHECKING:
+    from lazymigrate.places import Turned
 
 Filter = Mapping[str, Any]
 Query = TypeVar("Query", Find, Batches)
@@ -20,20 +23,18 @@ Query = TypeVar("Query", Find, Batches)
 class Meant(NamedTuple):
     """A filter, as it is asked of the stored documents.
 
-    `filter` is for all of them, `outdated` for those that are outdated, `others` for all but those of the versions in
-    `parts`, which have a filter of their own that names the version. Where nothing had to be rewritten, it is the filter as
-    it was written, three times.
+    `filter` is for all of them. `others` is the filter as it was written, without the versions at which it would find what
+    is not meant; `ways` is what it is turned into at those at which something else is meant, too.
     """
 
     filter: Filter
-    outdated: Filter
     others: Filter
-    parts: Mapping[int, Filter]
+    ways: Mapping[int, Turned]
 
     @classmethod
     def written(cls, filter: Filter) -> Meant:
         """As it was written."""
-        return cls(filter, filter, filter, {})
+        return cls(filter, filter, {})
 
 
 def asked(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[Meant]:

@@ -59,7 +59,7 @@ def distinct(
         alone: list[Any] = yield Distinct(key, meant.filter, options)
         return alone
     outdated = outdated_filter(schema.version_field, schema.oldest, schema.settled, schema.base)
-    found = yield from upgraded_values(scope, key, {"$and": [meant.outdated, outdated]}, options)
+    found = yield from upgraded_values(scope, key, {"$and": [meant.filter, outdated]}, options)
     values: list[Any] = yield Distinct(key, {"$and": [query, {"$nor": [outdated]}]}, options)
     for value in values:
         found.pop(encoded(scope, value), None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lazymigrate.commands import DatabaseCommand, ListIndexes, Procedure, StampCounts
+from lazymigrate.commands import DatabaseCommand, Procedure, StampCounts
 from lazymigrate.coverage import Coverage
 from lazymigrate.explanation import ExplainedPart, Explanation, Plan, leading_paths, plan_of
 from lazymigrate.mixed import upgrade_stages
-from lazymigrate.procedures.matching import combined, possible_versions, rewritings
+from lazymigrate.places import Turned
+from lazymigrate.procedures.matching import at, combined, possible_versions, way
 from lazymigrate.query import Rewriting, sort_keys
 from lazymigrate.scope import Scope
 
@@ -22,30 +23,31 @@ def explain(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedu
     """What is run for a filter, version by version, as the server explains it: each part is run once."""
     schema = scope.schema
     versions = yield from possible_versions(scope)
-    own = [rewriting for rewriting in rewritings(scope, filter, versions, options) if rewriting.kind != "same"]
-    known = {rewriting.version: rewriting.filter for rewriting in own if rewriting.filter is not None}
-    meant = combined(scope, filter, known) if known else None
-    others = filter if meant is None else meant.others
-    plan = yield from planned(scope, others, options)
-    indexed = first_keys((yield ListIndexes())) if known else set[str]()
+    ways = {version: way(scope, filter, version, options) for version in versions}
+    known = {v: own for v, own in ways.items() if isinstance(own, Turned) and (own.branches or not own.as_written)}
+    hard = [own for own in ways.values() if isinstance(own, Rewriting)]
+    meant = combined(scope, filter, known)
+    plan = yield from planned(scope, meant.others, options)
     wanted = [path for path in leading_paths(filter) if path != "_id"]
     missing = tuple(wanted[:1]) if plan.scans else ()
-    parts = [ExplainedPart(versions=(), kind="same", filter=others, plan=plan, missing=missing)]
-    stored: dict[int, int] = {}
-    if len(known) < len(own):
+    parts = [ExplainedPart(versions=(), kind="same", filter=meant.others, plan=plan, missing=missing)]
+    for version, own in known.items():
+        filters = own.branches[0] if len(own.branches) == 1 else {"$or": [*own.branches]}
+        sent = at(scope, filters, [version])
+        plan = yield from planned(scope, sent, options)
+        lacking = () if plan.examined <= plan.returned else lacks(scope, wanted, version)
+        parts.append(ExplainedPart(versions=(version,), kind="rewritten", filter=sent, plan=plan, missing=lacking))
+    if hard:
         counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
-        stored = {**counted.by_version}
-    for rewriting in own:
-        version = rewriting.version
-        if meant is None or version not in known:
-            count = stored.get(version, 0)
-            parts.append(ExplainedPart(versions=(version,), kind=kind_of(scope, rewriting), filter=None, stored=count))
-            continue
-        own_plan = yield from planned(scope, meant.parts[version], options)
-        lacking = () if own_plan.examined <= own_plan.returned else lacks(scope, wanted, version, indexed)
-        parts.append(
-            ExplainedPart(versions=(version,), kind="rewritten", filter=known[version], plan=own_plan, missing=lacking)
-        )
+        parts += [
+            ExplainedPart(
+                versions=(rewriting.version,),
+                kind=kind_of(scope, rewriting),
+                filter=None,
+                stored=counted.by_version.get(rewriting.version, 0),
+            )
+            for rewriting in hard
+        ]
     return Explanation(collection=scope.name, head=schema.head, indexed=scope.presence.indexed, parts=tuple(parts))
 
 
@@ -62,18 +64,13 @@ def kind_of(scope: Scope, rewriting: Rewriting) -> str:
     return "scan" if scans else rewriting.kind
 
 
-def lacks(scope: Scope, wanted: list[str], version: int, indexed: set[str]) -> tuple[str, ...]:
+def lacks(scope: Scope, wanted: list[str], version: int) -> tuple[str, ...]:
     """The path at which a version has what is asked for, where no index begins with it."""
     for path in wanted:
         for key in sort_keys(scope.schema, path, version) or ():
-            if key.path is not None and key.path != path and key.path not in indexed:
+            if key.path is not None and key.path != path and key.path not in scope.presence.leading:
                 return (key.path,)
     return ()
-
-
-def first_keys(indexes: list[Mapping[str, Any]]) -> set[str]:
-    """The paths that indexes begin with."""
-    return {next(iter(index["key"]), "") for index in indexes}
 
 
 def create_view(scope: Scope, name: str) -> Procedure[None]:

@@ -15,18 +15,30 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lazymigrate.backlog import index
-from lazymigrate.commands import Clock, Procedure, StampCounts
+from lazymigrate.commands import Aggregate, Attempt, Clock, Failure, ListIndexes, Procedure, StampCounts
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import UnsafeQueryError, UnsafeQueryWarning
+from lazymigrate.places import Turned, turned
 from lazymigrate.procedures.asking import Meant
 from lazymigrate.procedures.coverage import whole_index
 from lazymigrate.procedures.scanning import identities
 from lazymigrate.query import Rewriting, rewrite, touched
+from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
 from lazymigrate.versions import at_versions
 
-__all__ = ["meant", "possible_versions", "stored_versions", "unsafe_query"]
+__all__ = [
+    "at",
+    "besides",
+    "combined",
+    "leading",
+    "meant",
+    "part",
+    "possible_versions",
+    "stored_versions",
+    "unsafe_query",
+    "way",
+]
 
 Filter = Mapping[str, Any]
 Options = Mapping[str, Any]
@@ -36,65 +48,83 @@ REMEDIES = "Declare the revision with operations, say with touches= which fields
 
 def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[int] | None = None) -> Procedure[Meant]:
     """The filter for the stored documents; `versions`: of which it is known that they are there."""
-    written = Meant.written(filter)
-    if not isinstance(filter, Mapping) or not touched(scope.schema, filter):
-        return written
+    schema = scope.schema
+    if not isinstance(filter, Mapping) or not touched(schema, filter):
+        return Meant.written(filter)
     if versions is None:
         versions = yield from possible_versions(scope)
-    rewritten = [rewriting for rewriting in rewritings(scope, filter, versions, options) if rewriting.kind != "same"]
-    hard = any(rewriting.filter is None for rewriting in rewritten)
+    ways: dict[int, Turned] = {}
+    hard: list[Rewriting] = []
+    for version in versions:
+        own = way(scope, filter, version, options)
+        if isinstance(own, Rewriting):
+            hard.append(own)
+        elif own.branches or not own.as_written:
+            ways[version] = own
     if hard and scope.presence.indexed:  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
-        rewritten = [rewriting for rewriting in rewritten if rewriting.version in there]
-    parts: dict[int, Filter] = {}
-    for rewriting in rewritten:
-        own = rewriting.filter
-        if own is None:
-            own = yield from found(scope, filter, rewriting, options)
-        if own is not None:
-            parts[rewriting.version] = own
-    return combined(scope, filter, parts) if parts else written
+        hard = [rewriting for rewriting in hard if rewriting.version in there]
+    for rewriting in hard:
+        if rewriting.kind == "inside" or unsafe_query(scope, rewriting.unsafe):
+            ids = yield from identities(scope, filter, rewriting.version, options)
+            ways[rewriting.version] = Turned(as_written=False, branches=({"_id": {"$in": ids}},))
+    return combined(scope, filter, ways)
 
 
-def rewritings(scope: Scope, filter: Filter, versions: Iterable[int], options: Options) -> list[Rewriting]:
-    """The filter at each of these versions."""
-    collation = options.get("collation") is not None
-    return [rewrite(scope.schema, filter, version, collation=collation) for version in versions]
+def way(scope: Scope, filter: Filter, version: int, options: Options) -> Turned | Rewriting:
+    """The filter at a version, or why there is none."""
+    quick = turned(scope.schema, filter, version)
+    if quick is not None:
+        return quick
+    own = rewrite(scope.schema, filter, version, collation=options.get("collation") is not None)
+    if own.kind == "same":
+        return Turned(as_written=True, branches=())
+    return own if own.filter is None else Turned(as_written=False, branches=(own.filter,))
 
 
-def combined(scope: Scope, filter: Filter, parts: Mapping[int, Filter]) -> Meant:
-    """One filter out of those of several versions; versions with the same one share a branch."""
+def combined(scope: Scope, filter: Filter, ways: Mapping[int, Turned]) -> Meant:
+    """One filter out of those of several versions; versions with the same one share a branch.
+
+    Those at which it finds no others than are meant as it is written stay in the first branch, which is for all others.
+    """
+    if not ways:
+        return Meant.written(filter)
     schema = scope.schema
     groups: list[tuple[Filter, list[int]]] = []
-    for version, own in parts.items():
-        for known, among in groups:
-            if known == own:
-                among.append(version)
-                break
-        else:
-            groups.append((own, [version]))
-    named = [{"$and": [own, at_versions(schema.version_field, group, schema.base)]} for own, group in groups]
-    of_parts = at_versions(schema.version_field, [*parts], schema.base)
-    others = {"$and": [filter, {"$nor": [of_parts]}]}
-    left = [version for version in range(schema.oldest, schema.settled) if version not in parts]
-    as_written = [{"$and": [filter, at_versions(schema.version_field, left, schema.base)]}] if left else []
-    return Meant(
-        filter={"$or": [others, *named]},
-        outdated={"$or": [*as_written, *named]},
-        others=others,
-        parts={
-            version: {"$and": [own, at_versions(schema.version_field, [version], schema.base)]}
-            for version, own in parts.items()
-        },
-    )
+    for version, own in ways.items():
+        for branch in own.branches:
+            for known, among in groups:
+                if known == branch:
+                    among.append(version)
+                    break
+            else:
+                groups.append((branch, [version]))
+    named = [at(scope, branch, versions) for branch, versions in groups]
+    excluded = [version for version, own in ways.items() if not own.as_written]
+    others = besides(schema, filter, excluded) if excluded else filter
+    return Meant({"$or": [others, *named]} if named else others, others, ways)
 
 
-def found(scope: Scope, filter: Filter, rewriting: Rewriting, options: Options) -> Procedure[Filter | None]:
-    """The documents of a version that match, by their `_id`s; None to ask as it is written."""
-    if rewriting.kind == "unsafe" and not unsafe_query(scope, rewriting.unsafe):
-        return None
-    ids = yield from identities(scope, filter, rewriting.version, options)
-    return {"_id": {"$in": ids}}
+def at(scope: Scope, filter: Filter, versions: Sequence[int], *, backlog: bool = False) -> dict[str, Any]:
+    """The documents that match at these versions; in the form that the indexes of the collection serve best.
+
+    `backlog`: the backlog index may be the one, whatever others there are.
+    """
+    schema = scope.schema
+    alone = not backlog and not scope.presence.leading.isdisjoint(filter)
+    stamped = at_versions(schema.version_field, versions, schema.base, alone=alone)
+    return {"$and": [filter, stamped]} if not stamped.keys().isdisjoint(filter) else {**filter, **stamped}
+
+
+def part(scope: Scope, filter: Filter, own: Turned, version: int) -> Filter:
+    """The matching documents at one version: those of its branches, and those that it finds as it is written."""
+    branches = [*own.branches, *([filter] if own.as_written else [])]
+    return at(scope, branches[0] if len(branches) == 1 else {"$or": branches}, [version])
+
+
+def besides(schema: Schema, filter: Filter, versions: Sequence[int]) -> Filter:
+    """The documents that match and are at none of these versions."""
+    return {"$and": [filter, {"$nor": [at_versions(schema.version_field, versions, schema.base, alone=True)]}]}
 
 
 def unsafe_query(scope: Scope, unsafe: Sequence[tuple[str, int]]) -> bool:
@@ -129,13 +159,32 @@ def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
         presence.indexed = (yield from whole_index(scope)) is not None
         if not presence.indexed:
             presence.seen = yield from stored_versions(scope)
+        indexes = yield Attempt(ListIndexes())
+        presence.leading = frozenset() if isinstance(indexes, Failure) else leading(indexes)
         presence.looked = now
     return range(schema.oldest, schema.settled) if presence.indexed else sorted(presence.seen)
 
 
 def stored_versions(scope: Scope) -> Procedure[frozenset[int]]:
-    """The outdated versions that are there now, from the backlog index where it is known to be there."""
+    """The outdated versions that are there now: one look at the backlog index for each where it is there, else one scan."""
     schema = scope.schema
-    backlog = index(schema).filter if scope.presence.indexed else None
-    counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field, backlog)))
-    return frozenset(version for version in counted.by_version if schema.oldest <= version < schema.settled)
+    versions = range(schema.oldest, schema.settled)
+    if not scope.presence.indexed:
+        counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
+        return frozenset(version for version in counted.by_version if version in versions)
+    looks: list[list[dict[str, Any]]] = [
+        [
+            {"$match": at_versions(schema.version_field, [version], schema.base)},
+            {"$limit": 1},
+            {"$project": {"_id": 0, "version": {"$literal": version}}},
+        ]
+        for version in versions
+    ]
+    others: list[dict[str, Any]] = [{"$unionWith": {"coll": scope.name, "pipeline": look}} for look in looks[1:]]
+    raws: list[bytes] = yield Aggregate([*looks[0], *others])
+    return frozenset(scope.decode(raw)["version"] for raw in raws)
+
+
+def leading(indexes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The paths that indexes begin with."""
+    return frozenset(next(iter(index["key"]), "") for index in indexes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, TypeVar
 
 from lazymigrate.commands import Aggregate, Batches, Find, Procedure
 from lazymigrate.ordering import Branch, at_hand, branches_of, ordered, sort_of
-from lazymigrate.procedures.asking import Meant
-from lazymigrate.procedures.matching import meant, possible_versions, stored_versions, unsafe_query
+from lazymigrate.places import Turned, compares, order, places
+from lazymigrate.procedures.matching import at, combined, meant, part, possible_versions, stored_versions, unsafe_query
 from lazymigrate.procedures.scanning import for_aggregate, sorted_by
-from lazymigrate.query import SortKey, sort_keys, touched, touched_path
+from lazymigrate.query import SortKey, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
 from lazymigrate.versions import at_versions
@@ -39,45 +40,120 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
     if not moved and not touched(schema, query.filter):
         return query
     versions = yield from possible_versions(scope)
-    if moved and versions and scope.presence.indexed:  # an order is costly: only for what is there
-        versions = sorted((yield from stored_versions(scope)))
     if not versions:
         return query
+    if not moved:
+        asked = yield from meant(scope, query.filter, query.options, versions=versions)
+        return query._replace(filter=asked.filter)
+    keys = {version: [order(schema, path, version) for path, _ in sort] for version in versions}
+    if scope.presence.indexed and any(None in own for own in keys.values()):  # costly: only for what is there
+        versions = sorted((yield from stored_versions(scope)))
     asked = yield from meant(scope, query.filter, query.options, versions=versions)
-    keys = {version: keys_at(scope, sort, version) for version in versions} if moved else {}
-    odd = [version for version, own in keys.items() if own is not None and own != plain(sort)]
+    plain = [[SortKey(condition={}, path=path)] for path, _ in sort]
+    odd = [version for version in versions if keys[version] != plain and answered(scope, sort, version, keys[version])]
     if not odd:
         return query._replace(filter=asked.filter)
-    limit = abs(query.limit)
-    ways: list[Branch | Stages] = [Branch(filter=besides(schema, asked.filter, odd), keys=sort, constants={})]
+    groups: list[tuple[set[str], list[list[SortKey]], list[int]]] = []
+    ways: list[Branch | Stages] = []
+    elsewhere: list[Filter] = []
     for version in odd:
-        ways += yield from ways_of(
-            scope, sort, version, keys[version] or [], part(schema, asked, query.filter, version), query.options
-        )
-    pipeline = ordered(scope.name, ways, sort, skip=query.skip, limit=limit)
+        own = [key for key in keys[version] if key is not None]
+        compared = moved_paths(scope, query.filter, version) if len(own) == len(sort) else None
+        if compared is None or not compared <= set(moved) or not aligned(own, compared, sort):
+            elsewhere.append(stamp(schema, [version]))
+            ways += yield from ways_of(scope, sort, version, keys[version], asked.ways.get(version), query)
+            continue
+        for known_compared, known, among in groups:
+            if (known_compared, known) == (compared, own):
+                among.append(version)
+                break
+        else:
+            groups.append((compared, own, [version]))
+    for compared, own, among in groups:
+        for combination in product(*own):
+            names = {path: key.path for (path, _), key in zip(sort, combination, strict=True)}
+            if any(path != place for path, place in names.items()):
+                elsewhere.append({**stamp(schema, among), **joined([key.condition for key in combination])})
+                if all(names[path] is not None for path in compared):  # nothing that is missing meets a comparison
+                    ways.append(moved_branch(scope, query.filter, sort, combination, compared, among))
+    left = combined(scope, query.filter, {version: own for version, own in asked.ways.items() if version not in odd})
+    rest = Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={})
+    pipeline = ordered(scope.name, [rest, *ways], sort, skip=query.skip, limit=abs(query.limit))
     options = {**for_aggregate(query.options), "allowDiskUse": True}
     return query._replace(pipeline=pipeline, options=options)
 
 
-def plain(sort: Sort) -> list[list[SortKey] | None]:
-    """The keys of documents that have everything where the newest shape has it."""
-    return [[SortKey(condition={}, path=path)] for path, _ in sort]
+def aligned(keys: Sequence[list[SortKey]], compared: set[str], sort: Sort) -> bool:
+    """Whether the filter can be put to the places that are sorted by: what it compares is no constant there."""
+    return all(
+        key.constant is None
+        for (path, _), own in zip(sort, keys, strict=True)
+        for key in own
+        if path in compared and key.path is None
+    )
 
 
-def keys_at(scope: Scope, sort: Sort, version: int) -> list[list[SortKey] | None] | None:
-    """Where the documents of a version have each of the paths: None where a value has to be computed.
+def moved_branch(
+    scope: Scope,
+    filter: Filter,
+    sort: Sort,
+    combination: Sequence[SortKey],
+    compared: set[str],
+    versions: Sequence[int],
+) -> Branch:
+    """The documents that have what is sorted by elsewhere: in the same way, and compared there.
 
-    None for all of it where a function may touch a path, and the policy is to ask as it is written.
+    The others of their versions are met by the filter as it is written. The server finds either index: that of the place, and
+    the backlog index, from which it sees at once that there is no such document.
     """
-    schema = scope.schema
-    keys = [sort_keys(schema, path, version) for path, _ in sort]
-    if None in keys and not schema.chain(version, schema.head).declared:
-        unsafe = [
-            (path, culprit(schema, path, version)) for (path, _), own in zip(sort, keys, strict=True) if own is None
-        ]
-        if not unsafe_query(scope, unsafe):
+    names = {path: key.path or path for (path, _), key in zip(sort, combination, strict=True)}
+    own = joined([{names[path] if path in compared else path: condition} for path, condition in filter.items()])
+    conditions = joined([key.condition for key in combination])
+    left = {
+        path: condition for path, condition in conditions.items() if condition != {"$exists": True} or path not in own
+    }
+    return Branch(
+        filter=at(scope, joined([own, left]), versions, backlog=True),
+        keys=[(key.path, direction) for key, (_, direction) in zip(combination, sort, strict=True)],
+        constants={n: key.constant for n, key in enumerate(combination) if key.path is None},
+    )
+
+
+def moved_paths(scope: Scope, filter: Filter, version: int) -> set[str] | None:
+    """The paths that a filter compares and that stand elsewhere at a version; None where it does more than compare."""
+    moved: set[str] = set()
+    for path, condition in filter.items():
+        if path[:1] == "$":
             return None
-    return keys
+        if places(scope.schema, path, version) != (path,):
+            if not compares(condition):
+                return None
+            moved.add(path)
+    return moved
+
+
+def joined(filters: Sequence[Filter]) -> dict[str, Any]:
+    """All of them, as one filter."""
+    found: dict[str, Any] = {}
+    for own in filters:
+        if not found.keys().isdisjoint(own):
+            return {"$and": [dict(each) for each in filters if each]}
+        found |= own
+    return found
+
+
+def stamp(schema: Schema, versions: Sequence[int]) -> dict[str, Any]:
+    """The documents at these versions, as one condition."""
+    return at_versions(schema.version_field, versions, schema.base, alone=True)
+
+
+def answered(scope: Scope, sort: Sort, version: int, keys: Sequence[list[SortKey] | None]) -> bool:
+    """Whether what is sorted by can be had at a version, or is asked for as it is written, since a function may touch it."""
+    schema = scope.schema
+    if None not in keys or schema.chain(version, schema.head).declared:
+        return True
+    unsafe = [(path, culprit(schema, path, version)) for (path, _), own in zip(sort, keys, strict=True) if own is None]
+    return unsafe_query(scope, unsafe)
 
 
 def culprit(schema: Schema, path: str, version: int) -> int:
@@ -87,36 +163,26 @@ def culprit(schema: Schema, path: str, version: int) -> int:
     return next((r.version for r in later if r.fields is None or name in r.fields), schema.head)
 
 
-def besides(schema: Schema, filter: Filter, versions: Sequence[int]) -> Filter:
-    """The documents that match and are at none of these versions."""
-    return {"$and": [filter, {"$nor": [at_versions(schema.version_field, versions, schema.base)]}]}
-
-
-def part(schema: Schema, asked: Meant, filter: Filter, version: int) -> Filter:
-    """The matching documents at one version."""
-    stamped = at_versions(schema.version_field, [version], schema.base)
-    return asked.parts.get(version) or {"$and": [filter, stamped]}
-
-
 def ways_of(
     scope: Scope,
     sort: Sort,
     version: int,
     keys: Sequence[list[SortKey] | None],
-    filter: Filter,
-    options: Mapping[str, Any],
+    way: Turned | None,
+    query: Find | Batches,
 ) -> Procedure[list[Branch | Stages]]:
-    """The branches of a version."""
+    """The branches of a version; `way` is what the filter is turned into, where it is not as written."""
     schema = scope.schema
+    found = part(scope, query.filter, way or Turned(as_written=True, branches=()), version)
     known = [own for own in keys if own is not None]
     if len(known) == len(keys):
-        return [*branches_of(filter, sort, known)]
+        return [*branches_of(found, sort, known)]
     ways: list[Branch | Stages] = []
-    left = filter
+    left = found
     if scope.inside and schema.chain(version, schema.head).declared:
         safe = schema.safe_filter(version)
         before = [{"$set": {STORED: "$$ROOT"}}, *schema.pipeline(version)]
-        ways.append(Branch(filter={"$and": [filter, safe]}, keys=sort, constants={}, before=before, kept=STORED))
-        left = {"$and": [filter, {"$nor": [safe]}]}
-    found = yield from sorted_by(scope, left, [path for path, _ in sort], options)
-    return [*ways, at_hand(scope.name, found)] if found else ways
+        ways.append(Branch(filter={"$and": [found, safe]}, keys=sort, constants={}, before=before, kept=STORED))
+        left = {"$and": [found, {"$nor": [safe]}]}
+    keyed = yield from sorted_by(scope, left, [path for path, _ in sort], query.options)
+    return [*ways, at_hand(scope.name, keyed)] if keyed else ways

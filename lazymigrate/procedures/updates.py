@@ -187,7 +187,7 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
             case ReplaceOne(filter, _, upsert, own):
                 document = storable(scope, given, at_head(scope, given))
                 meant = yield from asked(scope, filter, {**options, **own})
-                if upsert and meant.parts:  # what is inserted has the equalities of its filter, as that was written
+                if upsert and meant.ways:  # what is inserted has the equalities of its filter, as that was written
                     updates.append(write)
                     meant = Meant.written(filter)
                 prepared.append(ReplaceOne(writable(scope, meant.filter), document, upsert, own))
@@ -263,7 +263,7 @@ def upgrade_first(scope: Scope, filter: Filter, options: Options) -> Procedure[N
 def upgrade_match(scope: Scope, filter: Filter, options: Options) -> Procedure[int | None]:
     """Bring an outdated match to head; how many were, and None when there is none."""
     meant = yield from asked(scope, filter, options)
-    return (yield from upgrade_some(scope, meant.outdated, options, 1))
+    return (yield from upgrade_some(scope, meant.filter, options, 1))
 
 
 def upgrade_some(scope: Scope, filter: Filter, options: Options, page: int) -> Procedure[int | None]:
@@ -278,7 +278,7 @@ def upgrade_matches(scope: Scope, filter: Filter, options: Options) -> Procedure
     """Bring all outdated matches to head, a page at a time; raises why one of them cannot be."""
     meant = yield from asked(scope, filter, options)
     lost = 0
-    while (won := (yield from upgrade_some(scope, meant.outdated, options, PAGE))) is not None:
+    while (won := (yield from upgrade_some(scope, meant.filter, options, PAGE))) is not None:
         lost = patience(scope, won, lost)
 
 

@@ -213,7 +213,7 @@ def replace_one(
     storable(scope, replacement, document)
     meant = yield from asked(scope, filter, options)
     # What an upsert inserts has the equalities of its filter: it is asked for as it was written, when there is no match.
-    alone = upsert and not meant.parts
+    alone = upsert and not meant.ways
     result: UpdateResult = yield ReplaceOne(writable(scope, meant.filter), document, upsert=alone, options=options)
     if upsert and not alone and not (result.acknowledged and result.matched_count):
         result = yield ReplaceOne(writable(scope, filter), document, upsert=True, options=options)
