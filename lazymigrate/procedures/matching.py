@@ -1,8 +1,7 @@
 """What a filter for the newest shape means for documents as they are stored, whatever their versions.
 
 For each outdated version that may be there the filter is turned into one that finds the same documents at that version
-(`lazymigrate.query`). All of them go to the server as one `$or`, so that a document which is upgraded meanwhile is in one
-branch or in the other. What cannot be turned round is found by its `_id`s: matched by the server after the upgrade stages,
+(`lazymigrate.query`), and all of them go to the server as one `$or`. What cannot be turned round is found by its `_id`s: matched by the server after the upgrade stages,
 or, where a function has to be run, read, upgraded here, and matched by the server's own matcher.
 
 **Which versions are there.** With a backlog index any may be, and all are asked for, at the price of an empty index range

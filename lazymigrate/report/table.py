@@ -190,7 +190,9 @@ def way_of_counting(coverage: Coverage) -> str:
 
 def trend(overview: CollectionOverview) -> RenderableType:
     first, last = overview.trend[0], overview.trend[-1]
-    said = f"{percent(first.ratio)} on {first.taken:%Y-%m-%d}, {percent(last.ratio)} on {last.taken:%Y-%m-%d}"
+    said = f"{percent(last.ratio)} on {last.taken:%Y-%m-%d}"
+    if first is not last:
+        said = f"{percent(first.ratio)} on {first.taken:%Y-%m-%d}, {said}"
     if overview.forecast is not None:
         said += f"; at this pace complete about {overview.forecast:%Y-%m-%d}"
     row = Table.grid(padding=(0, 2, 0, 0))
