@@ -5,8 +5,8 @@
 - Plain functions of the same top-level package count by what they do, in turn; also through modules of that package.
 - Everything else counts by the name of its package and its own: another library's release is none of our changes.
 
-A function whose source is not there is described by its bytecode, which only the same minor version of the same Python
-gives again: such checksums have a kind of their own.
+A function whose source is not there, or is nested more than a hundred deep, is described by its bytecode, which only
+the same minor version of the same Python gives again: such checksums have a kind of their own.
 """
 
 from __future__ import annotations

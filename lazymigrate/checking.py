@@ -133,12 +133,26 @@ def check_conflict(schemas: Iterable[Schema], conflict: LockConflictError) -> Ch
     ]
     against = [compare(now, side) for side in conflict.sides]
     settled = next((report for report in against if not report.drift), None)
-    if settled is not None and not lost:
+    missed = [*unmerged(now, conflict)]
+    if settled is not None and not lost and not missed:
         text = "the lock file has conflict markers of git, and the code has what both branches added"
         found = CheckFinding(schema="", kind="conflict", level="write", text=text, remedy=WRITE)
         return CheckReport((), settled.schemas).with_findings([found])
-    findings = meetings(conflict) if lost else against[0].findings
+    findings = meetings(conflict) if lost else missed or against[0].findings
     return CheckReport((), against[0].schemas).with_findings(findings)
+
+
+def unmerged(now: Lock, conflict: LockConflictError) -> Iterator[CheckFinding]:
+    """A finding for each revision of either branch that is not in the code under any number; retired ones apart."""
+    told = {(name, revision.checksum) for name, schema in now.schemas.items() for revision in schema.revisions}
+    for side in conflict.sides:
+        for name, schema in side.schemas.items():
+            oldest = now.schemas.get(name, schema).oldest
+            for revision in schema.revisions:
+                if (name, revision.checksum) not in told and revision.version > oldest:
+                    told.add((name, revision.checksum))
+                    remedy = f"Declare it at the end, under a number that is free. {ACCEPT}"
+                    yield finding(name, revision, "conflict", "drift", "of a merged branch is not declared", remedy)
 
 
 def meetings(conflict: LockConflictError) -> Iterator[CheckFinding]:

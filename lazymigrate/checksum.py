@@ -4,7 +4,7 @@
 |-----------------------------|----------------------------------------------------------------------------------|
 | `ops:<hex>`                 | declared operations: their data in BSON, with what the functions in them do      |
 | `code:<hex>`                | a function: what it does (`behaviour`), and its `touches` and `reads`            |
-| `bytecode-<Python>:<hex>`   | the same, where a function is without a source: known to this Python only        |
+| `bytecode-<Python>:<hex>`   | the same, without a source, or one too deep for it: known to this Python only    |
 
 The way back is part of each. Name, description and number are not.
 """

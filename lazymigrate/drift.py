@@ -45,7 +45,9 @@ class Drift:
             lines.append(
                 f"{documents(unknown)} at versions that this code does not know: {', '.join(map(str, some))}{more}"
             )
-        lines += [f"{documents(count)} with a {kind} for a version" for kind, count in self.invalid.items()]
+        lines += [
+            f"{documents(count)} with a stamp that is no version ({kind})" for kind, count in self.invalid.items()
+        ]
         lines += [str(finding) for finding in self.misfits]
         looked = f"{documents(self.sampled)} looked at"
         if not lines:

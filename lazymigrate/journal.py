@@ -90,7 +90,7 @@ class RevisionRecord:
     def from_document(cls, document: Mapping[str, Any]) -> RevisionRecord:
         """The record that a document of the journal holds."""
         operations = document.get("operations")
-        retired = document.get("retired")
+        retired, application = document.get("retired"), document.get("application")
         return cls(
             collection=document["_id"]["collection"],
             version=int(document["_id"]["version"]),
@@ -99,7 +99,7 @@ class RevisionRecord:
             description=str(document.get("description", "")),
             operations=None if operations is None else json_util.loads(operations, json_options=EXTENDED),
             registered=moment(document["registered"]),
-            application=document.get("application"),
+            application=None if application is None else str(application),
             retired=None if retired is None else moment(retired),
         )
 
@@ -284,7 +284,10 @@ def coverage_document(coverage: Coverage, taken: datetime, unique: Any) -> dict[
 def to_point(document: Mapping[str, Any]) -> TrendPoint:
     """A recorded coverage as a point of a trend."""
     return TrendPoint(
-        taken=moment(document["_id"]["taken"]), total=int(document["total"]), at_head=int(document["at_head"])
+        taken=moment(document["_id"]["taken"]),
+        total=int(document["total"]),
+        at_head=int(document["at_head"]),
+        stuck=sum(int(document.get(name, 0)) for name in ("ahead", "invalid", "retired", "quarantined")),
     )
 
 

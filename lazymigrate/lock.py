@@ -182,7 +182,7 @@ class Lock:
             raise conflict(*map(cls.parse, sides(text)))
         try:
             document = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
             raise LockError(f"The lock file is not TOML ({printable(str(error))}). {REWRITE}") from None
         version = document.get("format")
         if type(version) is int and version > FORMAT:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from lazymigrate.query import SortKey
 
@@ -20,6 +20,10 @@ __all__ = ["Branch", "at_hand", "branches_of", "expression_of", "key_fields", "o
 Filter = Mapping[str, Any]
 Keys = Sequence[tuple[str, int]]
 DOCUMENT = "document"
+ONE_OF_EACH: Final[Sequence[Mapping[str, Any]]] = (
+    {"$group": {"_id": {"$ifNull": [f"${DOCUMENT}._id", {"$rand": {}}]}, "one": {"$first": "$$ROOT"}}},
+    {"$replaceWith": "$one"},
+)  # a view may have no `_id`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +58,39 @@ def branches_of(filter: Filter, sort: Keys, keys: Sequence[Sequence[SortKey]]) -
 
 
 def ordered(
-    collection: str, ways: Sequence[Branch | list[dict[str, Any]]], sort: Keys, *, skip: int, limit: int
+    collection: str,
+    ways: Sequence[Branch | list[dict[str, Any]]],
+    sort: Keys,
+    *,
+    skip: int,
+    limit: int,
+    once: bool = True,
+    in_transaction: bool = False,
 ) -> list[Mapping[str, Any]]:
-    """The pipeline that gives the documents of all branches (or what whole pipelines of keys give) in one order, as stored."""
+    """The pipeline that gives the documents of all branches (or what whole pipelines of keys give) in one order, as stored.
+
+    The server reads one after the other, so what is upgraded meanwhile is met twice where its old version comes before head, and
+    would be missed the other way round. `once`: of what was met twice one is given, by the `_id`, which no collation may
+    compare then. `in_transaction`: a transaction knows no `$unionWith`; then each branch is an array in one document (100 MB).
+    """
     most = skip + limit if limit else 0
-    first, *others = [stages(way, most) if isinstance(way, Branch) else way for way in ways]
-    joined = [{"$unionWith": {"coll": collection, "pipeline": other}} for other in others]
+    first, *others = pipelines = [stages(way, most) if isinstance(way, Branch) else way for way in ways]
+    joined: list[Mapping[str, Any]] = [{"$unionWith": {"coll": collection, "pipeline": other}} for other in others]
+    if in_transaction and others:
+        looks = {f"w{n}": {"from": collection, "pipeline": own} for n, own in enumerate(pipelines)}
+        every = {"$concatArrays": [f"${name}" for name in looks]}
+        first = [*on_hand([{}]), *({"$lookup": {**look, "as": name}} for name, look in looks.items())]
+        joined = [{"$project": {"all": every}}, {"$unwind": "$all"}, {"$replaceWith": "$all"}]
     together: dict[str, Any] = {f"k{n}": direction for n, (_, direction) in enumerate(sort)}
     pages = ([{"$skip": skip}] if skip else []) + ([{"$limit": limit}] if limit else [])
-    return [*first, *joined, {"$sort": together}, *pages, {"$replaceWith": f"${DOCUMENT}"}]
+    return [
+        *first,
+        *joined,
+        *(ONE_OF_EACH if once else ()),
+        {"$sort": together},
+        *pages,
+        {"$replaceWith": f"${DOCUMENT}"},
+    ]
 
 
 def stages(branch: Branch, limit: int) -> list[Mapping[str, Any]]:
@@ -100,17 +128,29 @@ def at_hand(collection: str, found: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def expression_of(path: str) -> Any:
-    """The value at a path, as a sort looks for it: numbers are positions in arrays, too."""
-    names = path.split(".")
-    if not any(name.isdecimal() for name in names):
-        return f"${path}"
-    value: Any = "$$ROOT"
-    for name in names:
-        inner: Any = {"$getField": {"field": {"$literal": name}, "input": value}}
-        if name.isdecimal():
-            inner = {"$cond": [{"$isArray": [value]}, {"$arrayElemAt": [value, int(name)]}, inner]}
-        value = inner
-    return value
+    """The value at a path, as a sort looks for it: in each element of an array, or in one of them where a name is a number."""
+    first, *rest = path.split(".")
+    return reached(f"${first}", rest) if rest else f"${first}"
+
+
+def reached(value: Any, names: Sequence[str]) -> Any:
+    """What stands at a path inside a value."""
+    if not names:
+        return value
+    name, *rest = names
+    own = reached(field_of(value, name), rest)
+    if name.isdecimal():
+        return {"$cond": [{"$isArray": [value]}, reached({"$arrayElemAt": [value, int(name)]}, rest), own]}
+    element = {"$cond": [{"$isArray": ["$$element"]}, None, reached(field_of("$$element", name), rest)]}
+    each = {"$map": {"input": value, "as": "element", "in": element}}
+    listed = {"$cond": [{"$isArray": ["$$this"]}, "$$this", ["$$this"]]}
+    flat = {"$reduce": {"input": each, "initialValue": [], "in": {"$concatArrays": ["$$value", listed]}}}
+    return {"$cond": [{"$isArray": [value]}, {"$cond": [{"$eq": [value, []]}, None, flat]}, own]}
+
+
+def field_of(value: Any, name: str) -> Any:
+    """The field of a document, whatever its name is."""
+    return {"$getField": {"field": {"$literal": name}, "input": value}}
 
 
 def sort_of(sort: Any) -> list[tuple[str, Any]]:

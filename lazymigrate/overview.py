@@ -88,7 +88,7 @@ class CollectionOverview:
 
     - `coverage`: the counts. `versions`: the declared ones, the newest first; `ahead` and `retired` are the others.
     - `runs`: the last sweeps, the newest first. `failing`: the quarantine, what is most frequent first.
-    - `trend`: recorded coverages, the oldest first, and `forecast`, when everything would be at head at that pace.
+    - `trend`: recorded coverages, the oldest first, and `forecast`, when sweeps would be done at that pace.
     """
 
     collection: str

@@ -30,7 +30,7 @@ R = TypeVar("R")
 SCALARS: Final = (str, int, float, bool, ObjectId, datetime, Decimal128, UUID, bytes)
 COMPARISONS: Final = frozenset({"$eq", "$gt", "$gte", "$lt", "$lte"})
 PROBE: Final = "a value that no document has"
-MOST: Final = 8  # branches of one version
+MOST: Final = 40  # branches of one version: a path that thirty renames moved has one for each
 MANY: Final = 1000  # paths that are remembered: an application may make them of data
 
 
@@ -48,7 +48,7 @@ def turned(schema: Schema, filter: Filter, version: int) -> Turned | None:
     """The filter at a version; None where it takes more than putting other names into it."""
     moved: list[tuple[str, tuple[str, ...]]] = []
     for path, condition in filter.items():
-        if path[:1] == "$":
+        if not isinstance(path, str) or path[:1] == "$":
             return None
         own = places(schema, path, version)
         if own == (path,):

@@ -35,14 +35,15 @@ from lazymigrate.turning import NotTurnedError, Source, condition_of, turned
 if TYPE_CHECKING:
     from lazymigrate.schema import Schema
 
-__all__ = ["Kind", "Rewriting", "SortKey", "rewrite", "sort_keys", "touched", "touched_path"]
+__all__ = ["AS_STORED", "NEAREST", "Kind", "Rewriting", "SortKey", "rewrite", "sort_keys", "touched", "touched_path"]
 
 Kind = Literal["same", "rewritten", "inside", "unsafe"]
 Unsafe: TypeAlias = tuple[str, int]
 
 _LOGICAL: Final = frozenset({"$and", "$or", "$nor"})
 _FIRST_STAGE: Final = ("$text", "$where")  # of a query, and of nothing else
-_NEAREST: Final = frozenset({"$near", "$nearSphere", "$geoNear"})
+NEAREST: Final = frozenset({"$near", "$nearSphere", "$geoNear"})
+AS_STORED: Final = NEAREST | frozenset(_FIRST_STAGE)  # what the server only answers of documents as they are stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +215,7 @@ def _touched(filter: Mapping[str, Any], changes: Container[str]) -> bool:
         elif (
             name in changes
             or ("." in name and name.partition(".")[0] in changes)
-            or (isinstance(condition, dict) and not _NEAREST.isdisjoint(condition))
+            or (isinstance(condition, dict) and not NEAREST.isdisjoint(condition))
         ):
             return True
     return False
@@ -231,7 +232,7 @@ def _unanswerable(asked: Node) -> Iterator[str]:
         if isinstance(leaf, Verbatim) and leaf.name in _FIRST_STAGE:
             yield leaf.name
         elif isinstance(leaf, Leaf):
-            yield from (name for name in _NEAREST if name in operators(leaf.condition))
+            yield from (name for name in NEAREST if name in operators(leaf.condition))
 
 
 def _culprits(

@@ -21,16 +21,17 @@ __all__ = ["definition", "free_names", "references", "tree"]
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Position = tuple[int, int, int, int]
 
+_DEEPEST: Final = 100  # nodes inside of each other, as in an `elif` after an `elif`: Python walks no deeper at will
 _OMITTED: Final = frozenset(["ctx", "kind", "type_comment", "type_params", "type_ignores", "annotation", "returns"])
 
 
 def definition(function: FunctionType) -> Definition | None:
-    """The bare definition of a function; None where its source is not there, or is of something else by now."""
+    """The bare definition of a function; None where its source is not there, is of something else by now, or is too deep."""
     code = function.__code__
     linecache.checkcache(code.co_filename)
     module = _parsed("".join(linecache.getlines(code.co_filename, function.__globals__)))
     found = _lambda(module, code) if code.co_name == "<lambda>" else _function(module, code)
-    return None if found is None else _bare(copy.deepcopy(found))
+    return None if found is None or _depth(found) > _DEEPEST else _bare(copy.deepcopy(found))
 
 
 def tree(node: Any) -> Any:
@@ -87,6 +88,15 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
     yield from (symbol.get_name() for symbol in table.get_symbols() if symbol.is_global())
     for inner in table.get_children():
         yield from _globals(inner)
+
+
+def _depth(node: ast.AST) -> int:
+    level: list[ast.AST] = [node]
+    depth = 0
+    while level:
+        level = [inner for each in level for inner in ast.iter_child_nodes(each)]
+        depth += 1
+    return depth
 
 
 def _function(module: ast.Module, code: CodeType) -> Definition | None:

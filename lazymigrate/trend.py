@@ -1,4 +1,4 @@
-"""How coverage moves: counts over time, and when everything would be at head at the pace of the last ones."""
+"""How coverage moves: counts over time, and when sweeps would be done at the pace of the last ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ FAR = timedelta(days=3650)  # nobody plans beyond
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrendPoint:
-    """One recorded coverage: when it was taken (UTC), how many documents there were, and how many at head."""
+    """One recorded coverage: when it was taken (UTC), how many documents there were, and how many at head.
+
+    `stuck`: how many no sweep brings there: those ahead, invalid, retired or quarantined.
+    """
 
     taken: datetime
     total: int
     at_head: int
+    stuck: int = 0
 
     @property
     def behind(self) -> int:
-        """How many were not at head."""
-        return max(0, self.total - self.at_head)
+        """How many were waiting for a sweep."""
+        return max(0, self.total - self.at_head - self.stuck)
 
     @property
     def ratio(self) -> float:
@@ -33,7 +37,7 @@ class TrendPoint:
 
 
 def forecast(points: Sequence[TrendPoint]) -> datetime | None:
-    """When nothing would be behind head any more, by the line of least squares through the last points.
+    """When nothing would be waiting for a sweep any more, by the line of least squares through the last points.
 
     None where that cannot be said: with fewer than two moments, where nothing is behind, where it does not become less, or
     beyond ten years.

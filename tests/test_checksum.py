@@ -534,6 +534,15 @@ def test_importing_the_library_loads_no_parser() -> None:
     assert subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "False False\n"
 
 
+@pytest.mark.parametrize("branches", [120, 900])
+def test_a_function_that_is_nested_too_deeply_has_a_checksum_of_its_bytecode(library: Library, branches: int) -> None:
+    source = HEAD + "@users.revision(2)\ndef f(d):\n    if d['c'] == '': d['x'] = 0\n"
+    source += "".join(f"    elif d['c'] == '{number}': d['x'] = {number}\n" for number in range(branches))
+    one, other = (checksum(library.write(each).users.revisions[0]) for each in (source, source.replace("= 7", "= 8")))
+    assert kind_of(one).startswith("bytecode-")
+    assert same(one, other) is False
+
+
 def test_the_checksum_does_not_depend_on_hash_seeds(library: Library, tmp_path: Path) -> None:
     made = library.write(GOLDEN)
     code = (

@@ -256,6 +256,34 @@ def test_trouble_with_the_server_is_told_without_the_password(
     assert leaks(done, PASSWORD, VALUE) == []
 
 
+MISPLACED: list[list[str]] = [
+    ["URI"],
+    ["check", "URI"],
+    ["status", "URI"],
+    ["status", "--app", "URI"],
+    ["status", "--database", "URI"],
+    ["status", "--collection", "URI"],
+    ["status", "--sample", "URI"],
+    ["coverage", "-o", "URI"],
+    ["coverage", "--format", "URI"],
+    ["diff", "people", "URI"],
+    ["diff", "people", "--file", "URI"],
+    ["quarantine", "show", "URI"],
+    ["quarantine", "URI"],
+    ["run", "pause", "URI"],
+    ["stamp", "URI", "--from", "1", "--to", "2"],
+]
+
+
+@pytest.mark.parametrize("words", MISPLACED, ids=" ".join)
+def test_a_uri_in_the_place_of_something_else_is_told_without_its_password(shell: Shell, words: list[str]) -> None:
+    uri = f"mongodb://{USER}:{PASSWORD}@localhost/shop"
+    done = shell(*(uri if word == "URI" else word for word in words))
+    readable(done)
+    assert done.exit_code in (1, 2)
+    assert leaks(done, PASSWORD) == []
+
+
 RAISES = "raise RuntimeError('no answer from mongodb+srv://{user}:{password}@db.example.org/shop and ' + 'x' * 9)"
 APPS: dict[str, str] = {
     "missing_app": "",
@@ -285,6 +313,9 @@ def test_names_that_are_wrong_are_told(shell: Shell, path: Path_) -> None:
     bad = shell(*path, *CASES[path][0], "--database", f"no {PASSWORD}$")
     assert bad.exit_code == 2
     readable(bad)
+    bad = shell(*path, *CASES[path][0], "--collection", "no..name")
+    assert bad.exit_code == 2
+    assert "Correct --collection." in bad.stderr
     gone = shell(*path, *CASES[path][0], "--collection", "nobody_made_this")
     readable(gone)
     assert leaks(gone, PASSWORD, VALUE) == []
@@ -317,6 +348,7 @@ def test_without_the_guards_the_canaries_come_out(shell: Shell, monkeypatch: pyt
         assert leaks(shell("verify", LAZYMIGRATE_APP="leaky_canary"), PASSWORD) == [PASSWORD]
     with monkeypatch.context() as patch:
         patch.setattr(cli_app, "refusal", lambda client, error: shell.uri)
+        patch.setattr(cli_app, "redacted", lambda text: text)
         failed = shell("verify", LAZYMIGRATE_MONGODB_URI=wrong_password(shell)["LAZYMIGRATE_MONGODB_URI"])
         assert leaks(failed, PASSWORD) == [PASSWORD]
 

@@ -380,6 +380,23 @@ def test_a_merge_of_two_revisions_of_one_number_is_explained_until_it_is_settled
     assert '  "5 d_fax ops:' in app.lock.read_text()
 
 
+@pytest.mark.parametrize("kept", ["a4 a5 b4", "a4 b4 b5"])
+def test_a_revision_beside_those_that_meet_is_missed_too(kept: str) -> None:
+    from lazymigrate.lock import conflict
+
+    def people(names: str) -> Schema:
+        schema = Schema("people")
+        for number, name in enumerate(names.split(), 2):
+            schema.revision(number, ops.add(name, 1), name=name)
+        return schema
+
+    met = conflict(Lock.of([people("a4 a5")]), Lock.of([people("b4 b5")]))
+    (found,) = checking.check_conflict([people(kept)], met).findings
+    lost = ({"a4", "a5", "b4", "b5"} - {*kept.split()}).pop()
+    assert (found.level, found.text) == ("drift", f"revision 3 '{lost}' of a merged branch is not declared")
+    assert not checking.check_conflict([people("a4 a5 b4 b5")], met).drift
+
+
 def test_without_the_guard_a_revision_that_a_merge_lost_would_not_be_missed() -> None:
     from lazymigrate.lock import conflict
 
@@ -389,7 +406,7 @@ def test_without_the_guard_a_revision_that_a_merge_lost_would_not_be_missed() ->
     kept.revision(2, ops.add("phone", 1))
     met = conflict(Lock.of([ours]), Lock.of([theirs]))
     assert checking.check_conflict([kept], met).drift
-    met.collisions = ()
+    met.collisions, met.sides = (), (met.sides[0], met.sides[0])
     assert not checking.check_conflict([kept], met).drift
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -94,3 +95,28 @@ def test_names_of_schemas_are_completed(tmp_path: Path) -> None:
 def test_without_an_application_nothing_is_completed_and_nothing_is_said(tmp_path: Path, app: str | None) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('no')")
     assert complete("lazymigrate doctor u", tmp_path, app) == []
+
+
+def test_what_an_application_prints_is_not_in_the_output(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "from lazymigrate import Schema\nprint('imported')\n\n\ndef made():\n    print('made')\n    return Schema('people')\n"
+    )
+    done = subprocess.run(
+        [*RUN, "check", "--app", "noisy:made", "--offline", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert json.loads(done.stdout)["schemas"] == ["people"]
+    assert done.stderr.split() == ["imported", "made"]
+
+
+@pytest.mark.parametrize("project", ["tool = 3", "[tool]\nlazymigrate = 3", f"[tool.lazymigrate]\napp = {'1' * 5000}"])
+def test_an_odd_project_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(project)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(group, ["check", "--offline"], prog_name="lazymigrate")
+    assert done.exit_code == 2
+    assert "--app" in done.stderr

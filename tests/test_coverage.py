@@ -244,6 +244,12 @@ def test_no_forecast_where_nothing_can_be_said(points: list[TrendPoint]) -> None
     assert forecast(points) is None
 
 
+def test_what_no_sweep_mends_is_not_in_the_forecast() -> None:
+    points = [TrendPoint(taken=NOW + timedelta(days=n), total=9, at_head=n, stuck=5) for n in range(5)]
+    assert forecast(points[:4]) == NOW + timedelta(days=4)
+    assert forecast(points) is None
+
+
 def test_a_forecast_beyond_ten_years_is_none() -> None:
     assert forecast([at(0, 1_000_000, 10**7), at(1, 999_999, 10**7)]) is None
 

@@ -14,7 +14,7 @@ from bson import Binary, Decimal128, Int64, ObjectId, json_util
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.collection import Collection
 from rich.console import Console
@@ -105,6 +105,7 @@ values = st.recursive(
 documents = st.dictionaries(st.sampled_from("abcd"), values, max_size=4)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine, drawing takes as long
 @given(documents, documents)
 def test_nothing_differs_exactly_where_the_bytes_are_the_same(before: dict[str, Any], after: dict[str, Any]) -> None:
     same = bson.encode(before) == bson.encode(after)
@@ -112,6 +113,7 @@ def test_nothing_differs_exactly_where_the_bytes_are_the_same(before: dict[str, 
     assert (between(before, after).lines() == []) is same
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, documents)
 def test_the_lines_of_a_diff_rebuild_both_documents(before: dict[str, Any], after: dict[str, Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:

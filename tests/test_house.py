@@ -61,6 +61,7 @@ FLOORS = (
             "presence",
             "ordering",
             "places",
+            "templates",
             "explanation",
             "coverage",
             "trend",

@@ -13,7 +13,7 @@ from conftest import Bench
 from pydantic import BaseModel, Field
 from schemas import declared, users
 
-from lazymigrate import CoverageError, DriftError, LazyCollection, Schema, ops
+from lazymigrate import CoverageError, DriftError, LazyCollection, LazyMigrateError, Schema, ops
 from lazymigrate.backlog import index
 from lazymigrate.journal import RevisionRecord
 
@@ -177,7 +177,7 @@ def test_versions_that_the_code_does_not_know_are_drift(people: Any) -> None:
     assert found.unknown == {1: 1, 9: 2}
     assert found.invalid == {"string": 1}
     assert "3 documents at versions that this code does not know: 9, 1" in str(found)
-    assert "1 document with a string for a version" in str(found)
+    assert "1 document with a stamp that is no version (string)" in str(found)
 
 
 def test_documents_that_do_not_fit_their_stamp_are_drift_without_their_values(people: Any) -> None:
@@ -250,6 +250,47 @@ def test_retiring_needs_that_no_document_needs_it(people: Any) -> None:
         opened.retire(2)
     with pytest.raises(ValueError, match="choose one from 2 to 3"):
         opened.retire(1)
+
+
+@pytest.mark.parametrize("deployed", [False, True])
+def test_an_empty_revision_is_not_retired_while_documents_are_before_it(people: Any, deployed: bool) -> None:
+    """The backlog index has not these documents, and `oldest` would cut them off."""
+    schema = Schema("people")
+    schema.revision(2, ops.rename("a", "b"))
+    schema.revision(3, ops.nothing(), name="empty")
+    people.insert_one({"schema_version": 2})
+    opened = open_as(people, schema)
+    if deployed:
+        opened.deploy()
+    with pytest.raises(CoverageError, match=r"needed by 1 document\. No sweep .* retire those up to 2 only\.$"):
+        opened.retire(3)
+    opened.retire(2)
+    people.update_many({}, {"$set": {"schema_version": 3}})
+    opened.retire(3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [
+        ("revision", {"$unset": {"checksum": 1}}),
+        ("revision", {"$set": {"registered": "SECRET"}}),
+        ("revision", {"$set": {"operations": "{SECRET"}}),
+        ("coverage", {"$unset": {"total": 1}}),
+        ("stamp", {"$set": {"from": "SECRET"}}),
+        ("run", {"$unset": {"run": 1}}),
+    ],
+)
+def test_a_document_of_the_journal_that_was_edited_by_hand_is_named(people: Any, kind: str, edit: Any) -> None:
+    opened = open_as(people, declared())
+    people.insert_one({"name": "Ada Lovelace"})
+    opened.deploy()
+    opened.overview(record=True)
+    opened.stamp(2, from_version=1)
+    opened.sweep()
+    assert people.database["lazymigrate.journal"].update_many({"_id.kind": kind}, edit).modified_count
+    with pytest.raises(LazyMigrateError, match=rf'"kind": "{kind}".* is not as it was written') as caught:
+        opened.journal()
+    assert "SECRET" not in str(caught.value)
 
 
 def test_stamping_changes_the_stamp_and_nothing_else(people: Any) -> None:

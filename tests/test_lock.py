@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import create_model
 
@@ -36,7 +36,7 @@ def schemas(draw: st.DrawFn) -> LockedSchema:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(schemas(), max_size=3))
 def test_whatever_is_written_is_read_back(found: list[LockedSchema]) -> None:
     lock = Lock({schema.name: schema for schema in found})
@@ -130,6 +130,7 @@ WRONG = {
     "no line of a revision": (TABLE.replace("[]", '["two a ops:00"]'), "not 'version name checksum'"),
     "a number for a line": (TABLE.replace("[]", "[2]"), "not 'version name checksum'"),
     "no shape": (TABLE + "shape = [1]", "'shape' is no list of lines"),
+    "a number that is too long": (TABLE.replace("base = 1", f"base = {'1' * 5000}"), "is not TOML"),
     "a hostile name": (TABLE.replace("a]", '"\\u001b[31m"]').replace("base = 1", ""), "'base' is missing"),
 }
 

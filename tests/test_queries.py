@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 import pytest
+from bson.errors import InvalidDocument
 from conftest import Bench
 from pymongo.collection import Collection
 
-from lazymigrate import LazyCollection, Policy, Schema, UnsafeQueryError, UnsafeQueryWarning, ops
+from lazymigrate import LazyCollection, LazyMigrateError, Policy, Schema, UnsafeQueryError, UnsafeQueryWarning, ops
+from lazymigrate.commands import Attempt, ListIndexes
 from lazymigrate.procedures import matching
 
 People = Collection[dict[str, Any]]
@@ -451,3 +455,179 @@ def test_a_view_shows_the_collection_at_head(people: People) -> None:
             "options"
         ]["pipeline"]
     )
+
+
+# What a review found
+
+
+def swapped() -> Schema:
+    """After it, `a` is what another field was, and what it was is elsewhere."""
+    schema = Schema("people")
+    schema.revision(2, ops.rename("a", "b"))
+    schema.revision(3, ops.rename("c", "a"))
+    return schema
+
+
+def test_an_upsert_replaces_no_document_that_only_matches_as_it_is_stored(people: People) -> None:
+    from pymongo import ReplaceOne
+
+    people.insert_one({"_id": 1, "a": 1, "precious": True})
+    mixed = LazyCollection(people, swapped())
+    assert mixed.replace_one({"a": 1}, {"_id": 2, "a": 1}, upsert=True).upserted_id == 2
+    people.delete_one({"_id": 2})
+    result = mixed.bulk_write([ReplaceOne({"a": 1}, {"_id": 2, "a": 1}, upsert=True)])
+    assert result.upserted_ids == {0: 2}
+    assert people.find_one({"_id": 1}) == {"_id": 1, "a": 1, "precious": True}
+
+
+def test_a_collection_that_ignores_case_does_so_with_constants_too(people: People) -> None:
+    from pymongo.collation import Collation
+
+    people.drop()
+    people.database.create_collection(people.name, collation=Collation("en", strength=2))
+    people.insert_one({"_id": 1, "size": "old"})
+    schema = Schema("people")
+    schema.revision(2, ops.add("state", "NEW"), ops.replace_values("size", {"old": "young"}))
+    mixed = LazyCollection(people, schema)
+    assert mixed.count_documents({"state": "new"}) == 1
+    assert mixed.count_documents({"size": "YOUNG"}) == 1
+
+
+def by_function() -> Schema:
+    schema = Schema("people")
+
+    @schema.revision(2)
+    def count(person: dict[str, Any]) -> None:
+        person["age"] = int(person["age"])
+
+    return schema
+
+
+def test_the_natural_order_is_no_field(people: People) -> None:
+    people.insert_many([{"_id": 1, "age": "5"}, {"_id": 2, "age": "6"}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for policy in (SCAN, Policy()):
+            mixed = LazyCollection(people, by_function(), policy)
+            assert ids(mixed.find().sort("$natural", -1)) == [2, 1]
+
+
+def test_what_is_near_is_asked_beside_a_moved_field(people: People) -> None:
+    people.create_index([("place", "2dsphere")])
+    people.insert_many(
+        [
+            {"_id": 1, "mail": "a", "place": [1, 2]},
+            {"_id": 2, "email": "a", "place": [1, 1], "schema_version": 4},
+            {"_id": 3, "mail": "b", "place": [1, 1]},
+        ]
+    )
+    near = {"$near": {"$geometry": {"type": "Point", "coordinates": [1, 1]}}}
+    mixed = LazyCollection(people, renamed())
+    assert ids(mixed.find({"place": near, "email": "a"})) == [2, 1]
+    assert ids(mixed.find({"place": near, "age": None})) == [2, 3, 1]
+
+
+def test_what_the_server_only_asks_of_stored_documents_is_called_that(people: People) -> None:
+    people.create_index([("email", "text")])
+    people.insert_many(DOCUMENTS)
+    search = {"$text": {"$search": "a"}}
+    with pytest.warns(UnsafeQueryWarning, match="as they are stored") as caught:
+        LazyCollection(people, renamed()).count_documents(search)
+    assert "function" not in str(caught[0].message)
+    for policy in (SCAN, Policy(on_unsafe_query="raise")):
+        with pytest.raises(UnsafeQueryError, match=r"Sweep the collection first\.$"):
+            LazyCollection(people, renamed(), policy).count_documents(search)
+
+
+def test_the_warning_is_where_the_query_is(people: People) -> None:
+    people.insert_one({"_id": 1, "age": "5"})
+    mixed = LazyCollection(people, by_function())
+    with pytest.warns(UnsafeQueryWarning) as caught:
+        list(mixed.find({"age": 5}))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_more_than_a_command_can_hold_is_refused_inside_mongodb_too(people: People) -> None:
+    people.insert_many([{"_id": str(number) + "x" * 1000, "age": "5"} for number in range(11_000)])
+    mixed = LazyCollection(people, renamed())
+    with pytest.raises(LazyMigrateError, match=r"too many for one query\. .* sweep the collection first\.$"):
+        mixed.count_documents({"age": 5})
+
+
+def test_a_long_list_at_many_versions_fits_one_command(people: People) -> None:
+    schema = Schema("people")
+    for version in range(2, 32):
+        schema.revision(version, ops.rename(f"f{version - 1}", f"f{version}"))
+    people.insert_many([{"_id": n, f"f{n}": n, "schema_version": n} for n in range(1, 32)])
+    mixed = LazyCollection(people, schema)
+    assert mixed.count_documents({"f31": {"$in": [*range(10_000)]}}) == 31
+
+
+def test_a_filter_that_is_none_is_refused_by_the_driver(people: People) -> None:
+    people.insert_one({"_id": 1, "mail": "a"})
+    with pytest.raises(InvalidDocument):
+        LazyCollection(people, renamed()).find_one({5: 1})
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_sort_looks_into_arrays_as_ever(people: People, eager: People, direction: int) -> None:
+    schema = Schema("people")
+    schema.revision(2, ops.rename("old", "a"))
+    values = [[{"b": 1}, {}], [], [{"b": 0}], [5], [[{"b": -1}]], None, [{"b": None}], [{"b": [3, 1]}, {"b": [2]}]]
+    documents = [{"_id": n, "old": value} for n, value in enumerate(values)]
+    documents += [{"_id": n + 10, "a": value, "schema_version": 2} for n, value in enumerate(values)]
+    people.insert_many(documents)
+    eager.delete_many({})
+    eager.insert_many([schema.upgrade(document) for document in documents])
+    sort = [("a.b", direction), ("_id", 1)]
+    assert ids(LazyCollection(people, schema).find().sort(sort)) == ids(eager.find().sort(sort))
+
+
+def test_a_transaction_has_one_order_too(people: People) -> None:
+    people.insert_many(DOCUMENTS)
+    mixed = LazyCollection(people, renamed())
+    with people.database.client.start_session() as session, session.start_transaction():
+        found = mixed.find({"email": {"$gt": ""}}, session=session).sort([("email", 1), ("_id", 1)])
+        assert ids(found) == [1, 3, 5, 2, 4, 8]
+        assert ids(mixed.find(session=session).sort([("age", -1), ("_id", 1)]).limit(3)) == [4, 5, 1]
+        given = mixed.find_one_and_update({}, {"$set": {"n": 1}}, sort=[("email", -1)], session=session)
+        assert (given or {})["_id"] == 8
+
+
+def test_a_hint_is_no_matter_where_documents_are_scanned(people: People) -> None:
+    people.insert_many(DOCUMENTS)
+    mixed = LazyCollection(people, renamed())
+    assert ids(mixed.find({"age": 31}, hint=[("_id", 1)])) == [1]
+    assert ids(mixed.find({"age": 31}, hint=[("_id", 1)]).sort("email", 1)) == [1]
+
+
+@pytest.mark.parametrize("policy", [Policy(), SCAN], ids=["declared", "function"])
+def test_what_is_upgraded_while_a_sort_is_read_is_given_once(people: People, policy: Policy) -> None:
+    """Between the looks of a sort at documents of several versions, somebody upgrades them."""
+    schema = renamed() if policy is not SCAN else by_function()
+    people.insert_many([{"_id": number, "mail": f"m{number % 100}", "age": str(number)} for number in range(6000)])
+    mixed = LazyCollection(people, schema, policy)
+    mixed.count_documents({"age": 1})
+    sweep = Thread(target=lambda: LazyCollection(people, schema).sweep(batch_size=100))
+    sweep.start()
+    try:
+        while sweep.is_alive():
+            found = ids(mixed.find(batch_size=10_000).sort("email" if policy is not SCAN else "age", 1))
+            assert (len(found), len(set(found))) == (6000, 6000)
+    finally:
+        sweep.join()
+
+
+def test_a_look_that_began_before_a_downgrade_proves_nothing(people: People) -> None:
+    people.insert_many([{"_id": number, "email": "a", "schema_version": 4} for number in range(5)])
+    mixed = LazyCollection(people, renamed())
+    look = matching.possible_versions(mixed._scope)
+    command = next(look)
+    with suppress(StopIteration):
+        while not (isinstance(command, Attempt) and isinstance(command.command, ListIndexes)):
+            command = look.send(mixed._driver.carry_out(command))
+        mixed.stamp(1, from_version=4)
+        people.update_many({}, {"$rename": {"email": "mail"}})
+        while True:
+            command = look.send(mixed._driver.carry_out(command))
+    assert mixed.count_documents({"email": "a"}) == 5

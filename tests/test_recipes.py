@@ -34,7 +34,7 @@ from lazymigrate.sweeping import SweepReport
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 RECIPES = ROOT / "docs" / "recipes"
-PATIENCE = 90.0  # seconds, for processes that start on a busy machine
+PATIENCE = 150.0  # seconds, for processes that start on a busy machine
 ORDERS = 400
 
 Orders = Collection[dict[str, Any]]

@@ -321,7 +321,7 @@ def test_json_says_its_format_and_everything_else() -> None:
     assert found["invalid"] == {"documents": 5, "types": {"string": 5}}
     assert found["others"] == {"versions": 2, "documents": 5, "lowest": 1, "highest": 9}
     assert found["runs"][0]["state"] == "interrupted"
-    assert found["trend"][0] == {"taken": "2026-04-26T12:00:00+00:00", "total": 100, "at_head": 10}
+    assert found["trend"][0] == {"taken": "2026-04-26T12:00:00+00:00", "total": 100, "at_head": 10, "stuck": 0}
     assert found["forecast"] == "2026-05-05T12:00:00+00:00"
 
 
@@ -343,7 +343,7 @@ def test_coverage_fits_eighty_columns_and_says_who_needs_what() -> None:
     assert "retired version 1 3 3.0%" in said
     assert "ahead version 9 2 2.0%" in said
     assert "counted in one scan of the collection" in said
-    assert "10.0% on 2026-04-26, 30.0% on 2026-04-28; at this pace complete about 2026-05-05" in said
+    assert "10.0% on 2026-04-26, 30.0% on 2026-04-28; at this pace swept about 2026-05-05" in said
     assert "sweep interrupted since 2026-05-04 12:00 UTC, 5 of 10 upgraded" in said
     assert "quarantine 3 KeyError in revision 3, 1 of 1 other kinds" in said
 
@@ -464,7 +464,7 @@ def test_pictures_on_the_page_say_in_words_what_they_show() -> None:
     assert {picture.get("role") for picture in pictures} == {"img"}
     labels = [picture.get("aria-label") for picture in pictures]
     assert labels[1] == "at head 50.0%, version 2 40.0%, ahead 2.0%, retired 3.0%, invalid 5.0%"
-    assert labels[2] == "10.0% at head on 2026-04-26, 30.0% on 2026-04-28, all of them about 2026-05-05"
+    assert labels[2] == "10.0% at head on 2026-04-26, 30.0% on 2026-04-28, swept about 2026-05-05"
 
 
 def test_the_page_shows_all_there_is() -> None:
@@ -479,7 +479,7 @@ def test_the_page_shows_all_there_is() -> None:
         "Revision 3 stays: 40 documents need it.",
         "interrupted sweep to 4 5 of 10",
         "KeyError 3 3",
-        "complete about 2026-05-05",
+        "swept about 2026-05-05",
     ):
         assert part in said, part
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from lazymigrate.cli.app import RedactingGroup
 from lazymigrate.cli.check import check
 from lazymigrate.cli.coverage import coverage
 from lazymigrate.cli.demo import demo
@@ -22,7 +23,7 @@ from lazymigrate.cli.verify import verify
 __all__ = ["group", "main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=RedactingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.help_option("-h", "--help", hidden=True)  # with so many commands, help fits a screen only without its own line
 @click.version_option(package_name="lazymigrate", hidden=True)
 def group() -> None:

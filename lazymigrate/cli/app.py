@@ -17,7 +17,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -38,7 +38,7 @@ from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.model import belongs_to
 from lazymigrate.schema import Schema
 
-__all__ = ["app_options", "ask", "confirm_write", "connected", "find_schemas", "open_collections", "redacted"]
+__all__ = ["app_options", "ask", "confirm_write", "connected", "find_schemas", "open_collections"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 SERVER_SECONDS = 5
@@ -78,11 +78,29 @@ def open_collections(
             f"--collection is for one schema, and there are {len(schemas)}: {names}. Name one in --app."
         )
     with connected(uri, database) as opened:
-        yield [LazyCollection(opened[collection or schema.name], schema) for schema in schemas]
+        yield [LazyCollection(named_collection(opened, collection or schema.name), schema) for schema in schemas]
+
+
+def named_collection(database: Any, name: str) -> Any:
+    """The driver's collection; a `UsageError` for a name that none can have, or that somebody took for the server's."""
+    if "://" in name:
+        raise click.UsageError("The name of the collection is a URI. Pass it as --uri, or rather set MONGODB_URI.")
+    try:
+        return database[name]
+    except InvalidName:
+        raise click.UsageError(f"{name!r} cannot be the name of a collection. Correct --collection.") from None
 
 
 def find_schemas(app: str | None) -> list[Schema]:
-    """The schemas of the application; a `UsageError` says how to name it when there are none."""
+    """The schemas of the application; a `UsageError` says how to name it when there are none.
+
+    What the application prints meanwhile goes to stderr, so that `--json` stays what it is.
+    """
+    with redirect_stdout(sys.stderr):
+        return declared(app)
+
+
+def declared(app: str | None) -> list[Schema]:
     reference = app or configured()
     if not reference:
         raise click.UsageError(f"Which application? {WAYS}")
@@ -117,9 +135,10 @@ def configured() -> str | None:
         return None
     try:
         read = tomllib.loads(file.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, RecursionError, ValueError) as error:  # also of a number with thousands of digits
         raise click.UsageError(f"pyproject.toml cannot be read: {error}. Correct it, or pass --app.") from None
-    table = read.get("tool", {}).get("lazymigrate", {})
+    tool = read.get("tool")
+    table = tool.get("lazymigrate") if isinstance(tool, dict) else None
     app = table.get("app") if isinstance(table, dict) else None
     if app is not None and not isinstance(app, str):
         raise click.UsageError(f"pyproject.toml: [tool.lazymigrate] app is {app!r}. Use a text, 'module:name'.")
@@ -186,9 +205,21 @@ def broken(what: str, error: Exception) -> NoReturn:
     raise click.UsageError(f"{said[:1].upper()}{said[1:]}. Mend the application, and try again.") from None
 
 
+class RedactingGroup(click.Group):
+    """Commands whose errors hold no password, also where the URI was given in the place of something else."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click's own errors quote what they were given."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error).update(message=redacted(error.message))  # `message` is declared final
+            raise
+
+
 def redacted(text: str) -> str:
     """A text without what stands before the @ of a URI: user names and passwords."""
-    return re.sub(r"(\w://)\S*@", r"\1…@", text)
+    return re.sub(r"(\w:/{1,2})\S*@", r"\1…@", text)  # a path has one slash left
 
 
 @contextmanager

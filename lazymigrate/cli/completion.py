@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import redirect_stdout
-
 import click
 from click.shell_completion import CompletionItem
 
@@ -17,8 +14,7 @@ __all__ = ["schema_names"]
 def schema_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The schemas that begin like this and are not named yet; none where the application cannot be imported."""
     try:
-        with redirect_stdout(sys.stderr):  # what an application prints is nothing to complete
-            schemas = find_schemas(context.params.get("app"))
+        schemas = find_schemas(context.params.get("app"))
     except Exception:
         return []
     given = context.params.get("names") or ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -18,18 +17,15 @@ from lazymigrate.commands import (
     Attempt,
     Batches,
     Begin,
-    Clock,
     Command,
     Finish,
-    Now,
-    Peek,
     Procedure,
     StartWorker,
-    Tell,
     Wait,
 )
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, call, failure, find_arguments, targets
+from lazymigrate.drivers.here import HERE
 
 __all__ = ["PymongoDriver"]
 
@@ -120,14 +116,9 @@ class PymongoDriver:
                 return failure(error)
         if isinstance(command, Allowance):
             return self._bucket.take(command)
-        if isinstance(command, Clock):
-            return time.monotonic()
-        if isinstance(command, Peek):
-            return command.worker.peek()
-        if isinstance(command, Tell):
-            return command.worker.tell(command.message)
-        if isinstance(command, Now):
-            return datetime.now(UTC)
+        here = HERE.get(type(command))
+        if here is not None:
+            return here(command)
         if isinstance(command, Wait):
             return time.sleep(command.seconds)
         spelled = call(command)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
@@ -16,18 +14,15 @@ from lazymigrate.commands import (
     Attempt,
     Batches,
     Begin,
-    Clock,
     Command,
     Finish,
-    Now,
-    Peek,
     Procedure,
     StartWorker,
-    Tell,
     Wait,
 )
 from lazymigrate.drivers.bucket import Bucket
 from lazymigrate.drivers.calls import REFUSALS, Call, call, failure, find_arguments, targets
+from lazymigrate.drivers.here import HERE
 
 __all__ = ["AsyncDriver"]
 
@@ -88,14 +83,9 @@ class AsyncDriver:
                 return failure(error)
         if isinstance(command, Allowance):
             return self._bucket.take(command)
-        if isinstance(command, Clock):
-            return time.monotonic()
-        if isinstance(command, Peek):
-            return command.worker.peek()
-        if isinstance(command, Tell):
-            return command.worker.tell(command.message)
-        if isinstance(command, Now):
-            return datetime.now(UTC)
+        here = HERE.get(type(command))
+        if here is not None:
+            return here(command)
         if isinstance(command, Wait):
             return await asyncio.sleep(command.seconds)
         spelled = call(command)

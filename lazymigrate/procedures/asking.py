@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from lazymigrate.commands import Batches, Count, Find, Procedure
+from lazymigrate.commands import Batches, Clock, Count, Find, Procedure
 from lazymigrate.scope import Scope
 
 __all__ = ["Meant", "asked", "asked_find", "asked_query", "count"]
@@ -50,6 +50,10 @@ def asked_query(scope: Scope, query: Query) -> Procedure[Query]:
     """A query for the stored documents."""
     if scope.schema.oldest == scope.schema.settled:
         return query
+    if not query.sort:
+        before = yield from as_before(scope, query.filter)
+        if before is not None:
+            return query._replace(filter=before)
     from lazymigrate.procedures.ordering import prepared
 
     return (yield from prepared(scope, query))
@@ -60,9 +64,24 @@ def asked_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
     if scope.schema.oldest == scope.schema.settled:
         raws: list[bytes] = yield find
         return raws
+    if not find.sort:
+        before = yield from as_before(scope, find.filter)
+        if before is not None:
+            raws = yield find._replace(filter=before)
+            return raws
     from lazymigrate.procedures.ordering import prepared_find
 
     return (yield from prepared_find(scope, find))
+
+
+def as_before(scope: Scope, filter: Filter) -> Procedure[Filter | None]:
+    """A filter for the stored documents, where one with the same names was turned round a moment ago."""
+    template = scope.presence.templates.get(tuple(filter)) if type(filter) is dict else None
+    if template is None or scope.presence.due((yield Clock()), scope.policy.recheck):
+        return None
+    from lazymigrate.templates import filled
+
+    return filled(template, filter)
 
 
 def count(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[int]:

@@ -22,7 +22,7 @@ from lazymigrate.journal import (
 )
 from lazymigrate.procedures.backlog import create_backlog_index, drop_stale_backlog_indexes
 from lazymigrate.procedures.coverage import proven
-from lazymigrate.procedures.runs import clock, history
+from lazymigrate.procedures.runs import clock, history, recorded
 from lazymigrate.scope import LOGGER, Scope
 from lazymigrate.trend import TrendPoint
 from lazymigrate.wording import documents
@@ -36,7 +36,7 @@ NO_PARTIAL_INDEX = frozenset({67, 72, 166})  # an old server, a time-series coll
 def records(scope: Scope) -> Procedure[list[RevisionRecord]]:
     """The revisions that the journal has of this collection, the oldest first."""
     raws = yield At("journal", Find(of_kind("revision", scope.name, "version"), sort=[("_id", 1)]))
-    return [RevisionRecord.from_document(scope.decode(raw)) for raw in raws]
+    return [recorded(scope, raw, RevisionRecord.from_document) for raw in raws]
 
 
 def journal(scope: Scope, limit: int = 20) -> Procedure[Journal]:
@@ -47,7 +47,7 @@ def journal(scope: Scope, limit: int = 20) -> Procedure[Journal]:
         collection=scope.name,
         revisions=(yield from records(scope)),
         runs=(yield from history(scope, limit)),
-        stamps=[StampRecord.from_document(scope.decode(raw)) for raw in stamps],
+        stamps=[recorded(scope, raw, StampRecord.from_document) for raw in stamps],
         trend=points,
     )
 
@@ -62,10 +62,10 @@ def deploy(scope: Scope, application: str | None = None) -> Procedure[Deployment
     now = yield from clock()
     known = yield from records(scope)
     refuse_drift(scope, (changed(schema, known, now)))
-    recorded = {record.version for record in known}
+    versions = {record.version for record in known}
     registered: list[int] = []
     for revision in schema.revisions:
-        if revision.version in recorded:
+        if revision.version in versions:
             continue
         record = RevisionRecord.of(scope.name, revision, now, application)
         answer = yield Attempt(At("journal", InsertOne(record.to_document())))
@@ -81,7 +81,7 @@ def deploy(scope: Scope, application: str | None = None) -> Procedure[Deployment
         head=schema.head,
         registered=tuple(registered),
         known=tuple(r.version for r in schema.revisions if r.version not in registered),
-        newer=tuple(sorted(version for version in recorded if version > schema.head)),
+        newer=tuple(sorted(version for version in versions if version > schema.head)),
         index=index,
         dropped=tuple(dropped),
     )
@@ -124,7 +124,7 @@ def trend(scope: Scope, limit: int = 50) -> Procedure[list[TrendPoint]]:
         raise ValueError(f"{scope.name}: limit={limit!r}: it is a number of points, at least 1.")
     wanted = of_kind("coverage", scope.name, "taken")
     raws = yield At("journal", Find(wanted, sort=[("_id", -1)], limit=limit))
-    return [to_point(scope.decode(raw)) for raw in reversed(raws)]
+    return [recorded(scope, raw, to_point) for raw in reversed(raws)]
 
 
 def retire(scope: Scope, version: int) -> Procedure[list[RevisionRecord]]:
@@ -137,7 +137,8 @@ def retire(scope: Scope, version: int) -> Procedure[list[RevisionRecord]]:
         raise ValueError(
             f"{scope.name}: revision {version!r} cannot be retired: choose one from {schema.oldest + 1} to {schema.head}."
         )
-    counted = yield from proven(scope)
+    # the backlog index lacks what only empty revisions separate from head, and what retiring one of these would cut off
+    counted = yield from proven(scope, at_head=version > schema.settled)
     needed = counted.needed(version)
     if needed or counted.invalid:
         parts = [f"revision {version} or one before is needed by {documents(needed)}"] if needed else []
@@ -146,10 +147,15 @@ def retire(scope: Scope, version: int) -> Procedure[list[RevisionRecord]]:
             if counted.invalid
             else []
         )
-        raise CoverageError(
-            f"{scope.name}: {', and '.join(parts)}. Sweep the collection first, and look what is in the quarantine.",
-            coverage=counted,
-        )
+        remedy = "Sweep the collection first, and look what is in the quarantine."
+        if not counted.needed(schema.settled) and not counted.invalid:  # a sweep would find nothing to do
+            remedy = f"No sweep rewrites documents for empty revisions: retire those up to {schema.settled} only."
+            remedy = (
+                remedy
+                if schema.settled > schema.oldest
+                else "No sweep rewrites documents for empty revisions: keep them."
+            )
+        raise CoverageError(f"{scope.name}: {', and '.join(parts)}. {remedy}", coverage=counted)
     now = yield from clock()
     for number in range(schema.oldest + 1, version + 1):
         own = {"_id": key("revision", scope.name, version=number), "retired": None}

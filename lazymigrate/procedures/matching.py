@@ -10,20 +10,31 @@ each. Without it, the collection is counted at most every `Policy.recheck` secon
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lazymigrate.commands import Aggregate, Attempt, Clock, Failure, ListIndexes, Procedure, StampCounts
+from lazymigrate.commands import (
+    Aggregate,
+    Attempt,
+    Clock,
+    CollectionOptions,
+    Failure,
+    ListIndexes,
+    Procedure,
+    StampCounts,
+)
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import UnsafeQueryError, UnsafeQueryWarning
-from lazymigrate.places import Turned, turned
+from lazymigrate.places import Turned, compares, turned
 from lazymigrate.procedures.asking import Meant
 from lazymigrate.procedures.coverage import whole_index
 from lazymigrate.procedures.scanning import identities
-from lazymigrate.query import Rewriting, rewrite, touched
+from lazymigrate.query import AS_STORED, NEAREST, Rewriting, rewrite, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
+from lazymigrate.templates import template_of
 from lazymigrate.versions import at_versions
 
 __all__ = [
@@ -39,6 +50,7 @@ __all__ = [
     "way",
 ]
 
+MANY = 1000  # templates
 Filter = Mapping[str, Any]
 Options = Mapping[str, Any]
 
@@ -50,6 +62,11 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
     schema = scope.schema
     if not isinstance(filter, Mapping) or not touched(schema, filter):
         return Meant.written(filter)
+    near = {path: condition for path, condition in filter.items() if is_near(schema, path, condition)}
+    if near and len(near) < len(filter):  # it cannot stand in an `$or`, and need not
+        rest = {path: condition for path, condition in filter.items() if path not in near}
+        beside = yield from meant(scope, rest, options, versions=versions)
+        return Meant({**near, "$and": [beside.filter]}, {**near, "$and": [beside.others]}, beside.ways)
     if versions is None:
         versions = yield from possible_versions(scope)
     ways: dict[int, Turned] = {}
@@ -60,6 +77,8 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
             hard.append(own)
         elif own.branches or not own.as_written:
             ways[version] = own
+    if not hard:
+        remember(scope, filter, versions)
     if hard and scope.presence.indexed:  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
         hard = [rewriting for rewriting in hard if rewriting.version in there]
@@ -70,15 +89,45 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
     return combined(scope, filter, ways)
 
 
+def is_near(schema: Schema, path: Any, condition: Any) -> bool:
+    """Whether a condition asks for what is near, where no revision touches it."""
+    return (
+        isinstance(condition, Mapping)
+        and not NEAREST.isdisjoint(condition)
+        and isinstance(path, str)
+        and not touched_path(schema, path)
+    )
+
+
+def remember(scope: Scope, filter: Filter, versions: Sequence[int]) -> None:
+    """Keep what becomes of filters with these names, if it is the same for all values."""
+    schema, templates = scope.schema, scope.presence.templates
+    if type(filter) is not dict or not all(map(compares, filter.values())) or schema.version_field in filter:
+        return
+    names = {name: name for name in filter}
+    ways = {version: turned(schema, names, version) for version in versions}
+    known = {version: own for version, own in ways.items() if own is not None and (own.branches or not own.as_written)}
+    if None in ways.values() or len(templates) == MANY:
+        return
+    template = template_of(combined(scope, names, known).filter, names, schema.version_field)
+    if template is not None:
+        templates[tuple(filter)] = template
+
+
 def way(scope: Scope, filter: Filter, version: int, options: Options) -> Turned | Rewriting:
     """The filter at a version, or why there is none."""
     quick = turned(scope.schema, filter, version)
     if quick is not None:
         return quick
-    own = rewrite(scope.schema, filter, version, collation=options.get("collation") is not None)
+    own = rewrite(scope.schema, filter, version, collation=compares_by_collation(scope, options))
     if own.kind == "same":
         return Turned(as_written=True, branches=())
     return own if own.filter is None else Turned(as_written=False, branches=(own.filter,))
+
+
+def compares_by_collation(scope: Scope, options: Options) -> bool:
+    """Whether the server may hold strings for equal that are not the same: by the query's collation, or the collection's."""
+    return scope.presence.collation or options.get("collation") is not None
 
 
 def combined(scope: Scope, filter: Filter, ways: Mapping[int, Turned]) -> Meant:
@@ -127,18 +176,25 @@ def besides(schema: Schema, filter: Filter, versions: Sequence[int]) -> Filter:
 
 
 def unsafe_query(scope: Scope, unsafe: Sequence[tuple[str, int]]) -> bool:
-    """What the policy says to a query that functions may make wrong: whether to scan. It warns once, or raises."""
-    if scope.policy.on_unsafe_query == "scan":
+    """What the policy says to a query that cannot be answered exactly: whether to scan. It warns once, or raises."""
+    choice = scope.policy.on_unsafe_query
+    as_stored = any(field in AS_STORED for field, _ in unsafe)
+    if choice == "scan" and not as_stored:
         return True
     for field, revision in unsafe:
-        said = (
-            f"{scope.name}: {field!r} is asked for, which revision {revision} may touch, a plain function; documents that it has "
-            "yet to upgrade"
-        )
-        if scope.policy.on_unsafe_query == "raise":
+        if field in AS_STORED:
+            said = f"{scope.name}: {field!r} sees documents as they are stored; those that revision {revision} has yet to upgrade"
+            remedies = "Sweep the collection first"
+        else:
+            said = (
+                f"{scope.name}: {field!r} is asked for, which revision {revision} may touch, a plain function; documents that it "
+                "has yet to upgrade"
+            )
+            remedies = REMEDIES
+        if choice != "warn":
+            price = "" if as_stored else ", or accept the price of Policy(on_unsafe_query='scan')"
             raise UnsafeQueryError(
-                f"{said} cannot be asked for exactly. Nothing was sent. {REMEDIES}, or accept the price of "
-                "Policy(on_unsafe_query='scan').",
+                f"{said} cannot be asked for exactly. Nothing was sent. {remedies}{price}.",
                 collection=scope.name,
                 field=field,
                 revision=revision,
@@ -146,8 +202,16 @@ def unsafe_query(scope: Scope, unsafe: Sequence[tuple[str, int]]) -> bool:
         notice = f"unsafe {field} {revision}"
         if notice not in scope.said:
             scope.said.add(notice)
-            warnings.warn(f"{said} may be missed. {REMEDIES}.", UnsafeQueryWarning, stacklevel=2)
+            warnings.warn(f"{said} may be missed. {remedies}.", UnsafeQueryWarning, stacklevel=outside())
     return False
+
+
+def outside() -> int:
+    """How far up the stack, from who asks, the nearest frame is that is not of this library."""
+    frame, level = sys._getframe(1), 1  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "lazymigrate":
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
@@ -155,12 +219,16 @@ def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
     schema, presence = scope.schema, scope.presence
     now = yield Clock()
     if presence.due(now, scope.policy.recheck):
+        forgotten = presence.forgotten
         presence.indexed = (yield from whole_index(scope)) is not None
         if not presence.indexed:
             presence.seen = yield from stored_versions(scope)
         indexes = yield Attempt(ListIndexes())
         presence.leading = frozenset() if isinstance(indexes, Failure) else leading(indexes)
-        presence.looked = now
+        found = yield Attempt(CollectionOptions())
+        presence.collation = not isinstance(found, Failure) and bool(found.get("collation"))
+        presence.templates.clear()
+        presence.looked = now if presence.forgotten == forgotten else None  # it may have looked too early
     return range(schema.oldest, schema.settled) if presence.indexed else sorted(presence.seen)
 
 

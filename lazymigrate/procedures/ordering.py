@@ -11,6 +11,7 @@ from lazymigrate.ordering import Branch, at_hand, branches_of, ordered, sort_of
 from lazymigrate.places import Turned, compares, order, places
 from lazymigrate.procedures.matching import at, combined, meant, part, possible_versions, stored_versions, unsafe_query
 from lazymigrate.procedures.scanning import for_aggregate, sorted_by
+from lazymigrate.procedures.writes import in_transaction
 from lazymigrate.query import SortKey, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
@@ -36,7 +37,7 @@ def prepared_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
 def prepared(scope: Scope, query: Query) -> Procedure[Query]:
     """The same query for the stored documents: with a rewritten filter, or with a pipeline where they have no common order."""
     schema, sort = scope.schema, sort_of(query.sort)
-    moved = [path for path, _ in sort if touched_path(schema, path)]
+    moved = [path for path, direction in sort if in_documents(path, direction) and touched_path(schema, path)]
     if not moved and not touched(schema, query.filter):
         return query
     versions = yield from possible_versions(scope)
@@ -77,10 +78,17 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
                 if all(names[path] is not None for path in compared):  # nothing that is missing meets a comparison
                     ways.append(moved_branch(scope, query.filter, sort, combination, compared, among))
     left = combined(scope, query.filter, {version: own for version, own in asked.ways.items() if version not in odd})
-    rest = Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={})
-    pipeline = ordered(scope.name, [rest, *ways], sort, skip=query.skip, limit=abs(query.limit))
     options = {**for_aggregate(query.options), "allowDiskUse": True}
+    once = "collation" not in options and not scope.presence.collation
+    ways.append(Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={}))
+    pages, alone = {"skip": query.skip, "limit": abs(query.limit)}, in_transaction(query.options)
+    pipeline = ordered(scope.name, ways, sort, **pages, once=once, in_transaction=alone)
     return query._replace(pipeline=pipeline, options=options)
+
+
+def in_documents(path: Any, direction: Any) -> bool:
+    """Whether what is sorted by stands in the documents: their natural order does not, nor what `$meta` says of them."""
+    return isinstance(path, str) and path[:1] != "$" and not isinstance(direction, Mapping)
 
 
 def aligned(keys: Sequence[list[SortKey]], compared: set[str], sort: Sort) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bson import ObjectId
+from bson import ObjectId, json_util
 from bson.son import SON
 
 from lazymigrate.commands import (
@@ -26,7 +26,7 @@ from lazymigrate.commands import (
     ReplaceOne,
     Wait,
 )
-from lazymigrate.exceptions import LeaseHeldError, RunError
+from lazymigrate.exceptions import LazyMigrateError, LeaseHeldError, RunError
 from lazymigrate.leases import Claim, Wish, acquired, as_it_stands, checkpointed, finished, owned, rated, wished
 from lazymigrate.runs import Counts, Ending, Run, RunKind, moment
 from lazymigrate.scope import Scope
@@ -34,7 +34,7 @@ from lazymigrate.scope import Scope
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["acquire", "cancel", "checkpoint", "current", "finish", "history", "pause", "resume", "set_rate"]
+__all__ = ["acquire", "cancel", "checkpoint", "current", "finish", "history", "pause", "recorded", "resume", "set_rate"]
 
 LEASE = 15.0
 POLL = 0.5  # seconds between two looks at a lease that is another's
@@ -42,6 +42,7 @@ TRIES = 50  # each lost one means that somebody else's write was stored
 DUPLICATE = 11000
 LAST = ObjectId(b"\xff" * 12)
 
+R = TypeVar("R")
 Decide = Callable[[Run | None, "datetime"], Run]
 
 
@@ -191,10 +192,22 @@ def history(scope: Scope, limit: int = 20) -> Procedure[list[Run]]:
     first = SON([("kind", "past run"), ("collection", scope.name)])
     last = SON([*first.items(), ("run", LAST)])
     raws = yield At("journal", Find({"_id": {"$gt": first, "$lte": last}}, sort=[("fence", -1)], limit=limit))
-    past = [Run.from_document(scope.decode(raw)) for raw in raws]
+    past = [recorded(scope, raw, Run.from_document) for raw in raws]
     if now is None:
         return past
     return [now, *(run for run in past if run.id != now.id)][:limit]
+
+
+def recorded(scope: Scope, raw: bytes, make: Callable[[Mapping[str, Any]], R]) -> R:
+    """What a document of the journal holds; `LazyMigrateError` names one that somebody has edited so that it holds nothing."""
+    document = scope.decode(raw)
+    try:
+        return make(document)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise LazyMigrateError(
+            f"{scope.name}: the document {json_util.dumps(document['_id'])} of the journal is not as it was written "
+            f"({type(error).__name__}). Restore it, or remove it from the journal."
+        ) from error
 
 
 def wish(scope: Scope, wanted: Wish) -> Procedure[Run]:
@@ -245,7 +258,7 @@ def guard(run: Run) -> dict[str, Any]:
 
 def read(scope: Scope, identity: Mapping[str, Any]) -> Procedure[Run | None]:
     raws = yield At("journal", Find({"_id": identity}, limit=1))
-    return Run.from_document(scope.decode(raws[0])) if raws else None
+    return recorded(scope, raws[0], Run.from_document) if raws else None
 
 
 def clock() -> Procedure[datetime]:

@@ -34,7 +34,6 @@ OF_AGGREGATE = {
     "session": "session",
     "collation": "collation",
     "comment": "comment",
-    "hint": "hint",
     "let": "let",
     "max_time_ms": "maxTimeMS",
 }
@@ -48,16 +47,28 @@ def identities(scope: Scope, filter: Filter, version: int, options: Options) -> 
     schema = scope.schema
     stamped = at_versions(schema.version_field, [version], schema.base)
     own = for_aggregate(options)
-    ids: list[Any] = []
+    found: list[bytes] = []
     left: Filter = stamped
     if scope.inside and schema.chain(version, schema.head).declared:
         safe = schema.safe_filter(version)
         pipeline = [{"$match": safe}, *schema.pipeline(version), {"$match": filter}, {"$project": {"_id": 1}}]
-        ids += [scope.decode(raw)["_id"] for raw in (yield Aggregate(pipeline, {**own, "allowDiskUse": True}))]
+        too_many = MOST // 14 + 2  # bytes of the least document with an `_id`
+        found += yield Aggregate([*pipeline, {"$limit": too_many}], {**own, "allowDiskUse": True})
+        refuse_more(scope, len(found), sum(map(len, found)))
         left = {"$and": [stamped, {"$nor": [safe]}]}
     matching: list[dict[str, Any]] = [{"$match": filter}, {"$project": {"_id": 1}}]
-    found = yield from scanned(scope, left, matching, options)
-    return ids + [scope.decode(raw)["_id"] for raw in found]
+    found += yield from scanned(scope, left, matching, options)
+    refuse_more(scope, len(found), sum(map(len, found)))
+    return [scope.decode(raw)["_id"] for raw in found]
+
+
+def refuse_more(scope: Scope, found: int, size: int) -> None:
+    """`LazyMigrateError` when more was found than one command can hold; `size` is in bytes."""
+    if size > MOST:
+        raise LazyMigrateError(
+            f"{scope.name}: {found:,} outdated documents match and more may, and their revisions cannot be turned "
+            "round: these are too many for one query. Ask for fewer, or sweep the collection first."
+        )
 
 
 def sorted_by(scope: Scope, filter: Filter, paths: Sequence[str], options: Options) -> Procedure[list[RawBSONDocument]]:
@@ -81,11 +92,7 @@ def scanned(
             answers: list[bytes] = yield Aggregate([*on_hand(batch), *stages], for_aggregate(options))
             found += answers
             size += sum(map(len, answers))
-        if size > MOST:
-            raise LazyMigrateError(
-                f"{scope.name}: {len(found):,} outdated documents match and more may, and their revisions cannot be turned "
-                "round: these are too many for one query. Ask for fewer, or sweep the collection first."
-            )
+        refuse_more(scope, len(found), size)
         if len(raws) < PAGE:
             return found
         after = scope.decode(id_of(raws[-1]))["_id"]
@@ -126,5 +133,8 @@ def in_batches(scope: Scope, documents: Sequence[dict[str, Any]]) -> Iterator[li
 
 
 def for_aggregate(options: Options) -> dict[str, Any]:
-    """Those of a query's options that an aggregation takes, by the names that it has for them."""
+    """Those of a query's options that an aggregation takes, by the names that it has for them.
+
+    A hint is for the paths of the newest shape, and an aggregation here looks for others.
+    """
     return {OF_AGGREGATE[name]: option for name, option in options.items() if name in OF_AGGREGATE}

@@ -36,8 +36,10 @@ def stamp(scope: Scope, to: int, *, from_version: int, by: str, dry_run: bool = 
     if dry_run:
         return completed(record, (yield At("sweep", Count(chosen))))
     yield At("journal", InsertOne(record.to_document()))
-    scope.presence.forget()  # what is stored now, this process has made so
-    result = yield At("sweep", UpdateMany(chosen, {"$set": {schema.version_field: to}}))
+    try:
+        result = yield At("sweep", UpdateMany(chosen, {"$set": {schema.version_field: to}}))
+    finally:
+        scope.presence.forget()  # what is stored now, this process has made so
     record = completed(record, result.modified_count)
     yield At("journal", ReplaceOne({"_id": record.to_document()["_id"]}, record.to_document()))
     LOGGER.info("%s: stamped %d documents from version %d to %d", scope.name, record.documents, from_version, to)

@@ -189,7 +189,7 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
                 meant = yield from asked(scope, filter, {**options, **own})
                 if upsert and meant.ways:  # what is inserted has the equalities of its filter, as that was written
                     updates.append(write)
-                    meant = Meant.written(filter)
+                    meant = Meant.written(meant.others)
                 prepared.append(ReplaceOne(writable(scope, meant.filter), document, upsert, own))
             case UpdateOne(filter, update, upsert, own) | UpdateMany(filter, update, upsert, own):
                 refuse_stamp(scope, update)

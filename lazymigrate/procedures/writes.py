@@ -212,11 +212,12 @@ def replace_one(
         yield from refuse_ahead(scope, filter, options)
     storable(scope, replacement, document)
     meant = yield from asked(scope, filter, options)
-    # What an upsert inserts has the equalities of its filter: it is asked for as it was written, when there is no match.
+    # What an upsert inserts has the equalities of its filter: it is asked for as it was written, when there is no match;
+    # but not of the versions at which that finds others than are meant.
     alone = upsert and not meant.ways
     result: UpdateResult = yield ReplaceOne(writable(scope, meant.filter), document, upsert=alone, options=options)
     if upsert and not alone and not (result.acknowledged and result.matched_count):
-        result = yield ReplaceOne(writable(scope, filter), document, upsert=True, options=options)
+        result = yield ReplaceOne(writable(scope, meant.others), document, upsert=True, options=options)
     if result.acknowledged and not in_transaction(options) and (result.matched_count or result.upserted_id is not None):
         identity = document.get("_id", result.upserted_id)
         if identity is not None:

@@ -80,7 +80,7 @@ def stacked_bar(overview: CollectionOverview, *, small: bool = False) -> Markup:
 
 
 def trend_chart(overview: CollectionOverview) -> Markup:
-    """The share at head at each recorded count, and a dashed line to the day when all would be, at the pace of the last."""
+    """The share at head at each recorded count, and a dashed line to the day when sweeps would be done, at the pace of the last."""
     points = overview.trend
     end = overview.forecast
     first, last = points[0].taken, points[-1].taken
@@ -96,12 +96,12 @@ def trend_chart(overview: CollectionOverview) -> Markup:
         *(element("path", class_="point", d=f"M{x:.1f} {y:.2f}h0", vector_effect=fixed) for x, y in spots),
     ]
     if end is not None:
-        shapes.append(
-            element("polyline", class_="pace", points=f"{right:.1f},{height:.2f} {WIDTH:g},0", vector_effect=fixed)
-        )
+        stuck = 100 * points[-1].stuck / points[-1].total
+        pace = f"{right:.1f},{height:.2f} {WIDTH:g},{stuck:.2f}"
+        shapes.append(element("polyline", class_="pace", points=pace, vector_effect=fixed))
     said = f"{percent(points[0].ratio)} at head on {day(first)}, {percent(points[-1].ratio)} on {day(last)}"
     if end is not None:
-        said += f", all of them about {day(end)}"
+        said += f", swept about {day(end)}"
     drawing = element(
         "svg",
         *shapes,
@@ -114,7 +114,7 @@ def trend_chart(overview: CollectionOverview) -> Markup:
     scale = element(
         "div", *(element("span", text) for text in ("100%", "50%", "0%")), class_="scale", aria_hidden="true"
     )
-    dates = [day(first)] + ([f"complete about {day(end)}"] if end is not None else [day(last)] if last > first else [])
+    dates = [day(first)] + ([f"swept about {day(end)}"] if end is not None else [day(last)] if last > first else [])
     below = element("div", *(element("span", text) for text in dates), class_="dates")
     return element("div", joined(scale, drawing, below), class_="chart")
 

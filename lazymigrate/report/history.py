@@ -50,7 +50,7 @@ def history_of(journal: Journal) -> RenderableType:
         parts += section("Coverage", table)
         ends = forecast(journal.trend)
         if ends is not None:
-            parts.append(Padding(Text(f"At this pace complete on {ends:%Y-%m-%d}."), (0, 2)))
+            parts.append(Padding(Text(f"At this pace swept on {ends:%Y-%m-%d}."), (0, 2)))
     if not parts:
         return text(f"{journal.collection}: the journal is empty. `lazymigrate deploy` registers the revisions.")
     return Group(text(journal.collection, style="bold"), *parts)

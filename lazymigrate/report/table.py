@@ -194,7 +194,7 @@ def trend(overview: CollectionOverview) -> RenderableType:
     if first is not last:
         said = f"{percent(first.ratio)} on {first.taken:%Y-%m-%d}, {said}"
     if overview.forecast is not None:
-        said += f"; at this pace complete about {overview.forecast:%Y-%m-%d}"
+        said += f"; at this pace swept about {overview.forecast:%Y-%m-%d}"
     row = Table.grid(padding=(0, 2, 0, 0))
     row.add_column(no_wrap=True)
     row.add_column(overflow="fold")
