@@ -631,3 +631,13 @@ def test_a_look_that_began_before_a_downgrade_proves_nothing(people: People) -> 
         while True:
             command = look.send(mixed._driver.carry_out(command))
     assert mixed.count_documents({"email": "a"}) == 5
+
+
+def test_a_hint_of_a_sparse_index_hides_nothing(people: People) -> None:
+    people.insert_many(DOCUMENTS)
+    people.create_index("email", sparse=True, name="sparse_email")
+    mixed = LazyCollection(people, renamed())
+    assert sorted(ids(mixed.find({"email": "a"}, hint="sparse_email"))) == [1, 3, 5]
+    assert mixed.count_documents({"email": "a"}, hint="sparse_email") == 3
+    assert ids(mixed.find({"email": "a"}, hint="sparse_email").sort("email", 1).limit(9)) == [1, 3, 5]
+    assert mixed.delete_many({"email": "a"}, hint="sparse_email").deleted_count == 3

@@ -36,6 +36,12 @@ class Meant(NamedTuple):
         """As it was written."""
         return cls(filter, filter, {})
 
+    def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options of the query: without a hint where it was turned round, since an index on the newest shape may know
+        nothing of older documents (a sparse one does not), and the server obeys.
+        """
+        return {name: option for name, option in options.items() if name != "hint"} if self.ways else options
+
 
 def asked(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[Meant]:
     """A filter for the stored documents."""
@@ -50,7 +56,7 @@ def asked_query(scope: Scope, query: Query) -> Procedure[Query]:
     """A query for the stored documents."""
     if scope.schema.oldest == scope.schema.settled:
         return query
-    if not query.sort:
+    if not query.sort and "hint" not in query.options:
         before = yield from as_before(scope, query.filter)
         if before is not None:
             return query._replace(filter=before)
@@ -64,7 +70,7 @@ def asked_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
     if scope.schema.oldest == scope.schema.settled:
         raws: list[bytes] = yield find
         return raws
-    if not find.sort:
+    if not find.sort and "hint" not in find.options:
         before = yield from as_before(scope, find.filter)
         if before is not None:
             raws = yield find._replace(filter=before)
@@ -86,5 +92,6 @@ def as_before(scope: Scope, filter: Filter) -> Procedure[Filter | None]:
 
 def count(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[int]:
     """How many documents match, whatever their version."""
-    counted: int = yield Count((yield from asked(scope, filter, options)).filter, options)
+    meant = yield from asked(scope, filter, options)
+    counted: int = yield Count(meant.filter, meant.options(options))
     return counted

@@ -45,7 +45,7 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
         return query
     if not moved:
         asked = yield from meant(scope, query.filter, query.options, versions=versions)
-        return query._replace(filter=asked.filter)
+        return query._replace(filter=asked.filter, options=asked.options(query.options))
     keys = {version: [order(schema, path, version) for path, _ in sort] for version in versions}
     if scope.presence.indexed and any(None in own for own in keys.values()):  # costly: only for what is there
         versions = sorted((yield from stored_versions(scope)))
@@ -53,7 +53,7 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
     plain = [[SortKey(condition={}, path=path)] for path, _ in sort]
     odd = [version for version in versions if keys[version] != plain and answered(scope, sort, version, keys[version])]
     if not odd:
-        return query._replace(filter=asked.filter)
+        return query._replace(filter=asked.filter, options=asked.options(query.options))
     groups: list[tuple[set[str], list[list[SortKey]], list[int]]] = []
     ways: list[Branch | Stages] = []
     elsewhere: list[Filter] = []
@@ -78,7 +78,7 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
                 if all(names[path] is not None for path in compared):  # nothing that is missing meets a comparison
                     ways.append(moved_branch(scope, query.filter, sort, combination, compared, among))
     left = combined(scope, query.filter, {version: own for version, own in asked.ways.items() if version not in odd})
-    options = {**for_aggregate(query.options), "allowDiskUse": True}
+    options = {**for_aggregate(asked.options(query.options)), "allowDiskUse": True}
     once = "collation" not in options and not scope.presence.collation
     ways.append(Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={}))
     pages, alone = {"skip": query.skip, "limit": abs(query.limit)}, in_transaction(query.options)

@@ -190,7 +190,7 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
                 if upsert and meant.ways:  # what is inserted has the equalities of its filter, as that was written
                     updates.append(write)
                     meant = Meant.written(meant.others)
-                prepared.append(ReplaceOne(writable(scope, meant.filter), document, upsert, own))
+                prepared.append(ReplaceOne(writable(scope, meant.filter), document, upsert, meant.options(own)))
             case UpdateOne(filter, update, upsert, own) | UpdateMany(filter, update, upsert, own):
                 refuse_stamp(scope, update)
                 again = stamped(scope, update, upsert=upsert)
@@ -198,7 +198,7 @@ def bulk_write(scope: Scope, writes: Sequence[tuple[Write, Any]], options: Optio
                 updates.append(write)
             case DeleteOne(filter, own) | DeleteMany(filter, own):
                 meant = yield from asked(scope, filter, {**options, **own})
-                prepared.append(type(write)(writable(scope, meant.filter), own))
+                prepared.append(type(write)(writable(scope, meant.filter), meant.options(own)))
         filtered.append(write)
     shared = {name: options[name] for name in ("session", "let") if name in options}
     if scope.policy.on_ahead == "raise":
@@ -263,7 +263,7 @@ def upgrade_first(scope: Scope, filter: Filter, options: Options) -> Procedure[N
 def upgrade_match(scope: Scope, filter: Filter, options: Options) -> Procedure[int | None]:
     """Bring an outdated match to head; how many were, and None when there is none."""
     meant = yield from asked(scope, filter, options)
-    return (yield from upgrade_some(scope, meant.filter, options, 1))
+    return (yield from upgrade_some(scope, meant.filter, meant.options(options), 1))
 
 
 def upgrade_some(scope: Scope, filter: Filter, options: Options, page: int) -> Procedure[int | None]:
@@ -278,7 +278,7 @@ def upgrade_matches(scope: Scope, filter: Filter, options: Options) -> Procedure
     """Bring all outdated matches to head, a page at a time; raises why one of them cannot be."""
     meant = yield from asked(scope, filter, options)
     lost = 0
-    while (won := (yield from upgrade_some(scope, meant.filter, options, PAGE))) is not None:
+    while (won := (yield from upgrade_some(scope, meant.filter, meant.options(options), PAGE))) is not None:
         lost = patience(scope, won, lost)
 
 

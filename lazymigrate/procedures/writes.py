@@ -215,7 +215,9 @@ def replace_one(
     # What an upsert inserts has the equalities of its filter: it is asked for as it was written, when there is no match;
     # but not of the versions at which that finds others than are meant.
     alone = upsert and not meant.ways
-    result: UpdateResult = yield ReplaceOne(writable(scope, meant.filter), document, upsert=alone, options=options)
+    result: UpdateResult = yield ReplaceOne(
+        writable(scope, meant.filter), document, upsert=alone, options=meant.options(options)
+    )
     if upsert and not alone and not (result.acknowledged and result.matched_count):
         result = yield ReplaceOne(writable(scope, meant.others), document, upsert=True, options=options)
     if result.acknowledged and not in_transaction(options) and (result.matched_count or result.upserted_id is not None):
@@ -230,7 +232,7 @@ def replace_one(
 def delete_one(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, Any]) -> Procedure[DeleteResult]:
     """Delete the first match that is not ahead; `AheadError` when there are only such."""
     meant = yield from asked(scope, filter, options)
-    result: DeleteResult = yield DeleteOne(writable(scope, meant.filter), options)
+    result: DeleteResult = yield DeleteOne(writable(scope, meant.filter), meant.options(options))
     if scope.policy.on_ahead == "raise" and result.acknowledged and not result.deleted_count:
         yield from refuse_ahead(scope, filter, options)
     return result
@@ -242,7 +244,7 @@ def delete_many(scope: Scope, filter: Mapping[str, Any], options: Mapping[str, A
     if scope.policy.on_ahead == "raise":
         yield from refuse_ahead(scope, filter, options)
     meant = yield from asked(scope, filter, options)
-    result: DeleteResult = yield DeleteMany(writable(scope, meant.filter), options)
+    result: DeleteResult = yield DeleteMany(writable(scope, meant.filter), meant.options(options))
     return result
 
 
