@@ -24,7 +24,7 @@ from lazymigrate.documents import same
 from lazymigrate.drivers.memory import CODEC
 from lazymigrate.procedures import updates
 
-SEQUENCES = int(os.environ.get("LAZYMIGRATE_SEQUENCES", "60"))
+SEQUENCES = int(os.environ.get("LAZYMIGRATE_SEQUENCES", "45"))
 STEPS = 14
 IDS = 6
 

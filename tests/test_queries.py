@@ -107,17 +107,17 @@ def test_a_filter_finds_what_it_would_find_after_an_upgrade_of_everything(
 
 @pytest.mark.parametrize("key", ["email", "address.city", "age", "active", "mail"])
 @pytest.mark.parametrize("direction", [1, -1])
-@pytest.mark.parametrize(("skip", "limit"), [(0, 0), (0, 3), (2, 3), (1, 0), (0, 1)])
 def test_a_sort_is_one_order_over_all_versions(
-    mixed: LazyCollection[dict[str, Any]], eager: People, key: str, direction: int, skip: int, limit: int
+    mixed: LazyCollection[dict[str, Any]], eager: People, key: str, direction: int
 ) -> None:
     sort = [(key, direction), ("_id", 1)]
-    for query in ({}, {"email": {"$ne": "c"}}, {"age": {"$gt": 10}}):
-        expected = ids(eager.find(query).sort(sort).skip(skip).limit(limit))
-        assert ids(mixed.find(query).sort(sort).skip(skip).limit(limit)) == expected
-    found = mixed.find_one({}, sort=sort, skip=skip)
-    assert found is not None
-    assert found["_id"] == next(iter(eager.find().sort(sort).skip(skip)))["_id"]
+    for skip, limit in ((0, 0), (0, 3), (2, 3), (1, 0), (0, 1)):
+        for query in ({}, {"email": {"$ne": "c"}}, {"age": {"$gt": 10}}):
+            expected = ids(eager.find(query).sort(sort).skip(skip).limit(limit))
+            assert ids(mixed.find(query).sort(sort).skip(skip).limit(limit)) == expected, (query, skip, limit)
+        found = mixed.find_one({}, sort=sort, skip=skip)
+        assert found is not None
+        assert found["_id"] == next(iter(eager.find().sort(sort).skip(skip)))["_id"]
 
 
 async def test_every_driver_finds_the_outdated_ones(bench: Bench) -> None:
@@ -639,5 +639,5 @@ def test_a_hint_of_a_sparse_index_hides_nothing(people: People) -> None:
     mixed = LazyCollection(people, renamed())
     assert sorted(ids(mixed.find({"email": "a"}, hint="sparse_email"))) == [1, 3, 5]
     assert mixed.count_documents({"email": "a"}, hint="sparse_email") == 3
-    assert ids(mixed.find({"email": "a"}, hint="sparse_email").sort("email", 1).limit(9)) == [1, 3, 5]
+    assert ids(mixed.find({"email": "a"}, hint="sparse_email").sort([("email", 1), ("_id", 1)]).limit(9)) == [1, 3, 5]
     assert mixed.delete_many({"email": "a"}, hint="sparse_email").deleted_count == 3
