@@ -17,7 +17,7 @@ from reading import declared, document
 from lazymigrate import LazyCollection, embedded
 
 Client = MongoClient[dict[str, Any]]
-SHARES = (0.001, 0.01, 0.1, 0.5)
+SHARES = (0.001, 0.5)
 LIMIT = {0.001: 0.1}  # of the seconds of a scan
 
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from lazymigrate.schema import Schema
 from lazymigrate.versions import within
 
-__all__ = ["NOT_A_VERSION", "BacklogIndex", "exact", "index", "outdated_within", "serving", "stale"]
+__all__ = ["NOT_A_VERSION", "BacklogIndex", "conditions", "exact", "index", "outdated_within", "serving", "stale"]
 
 Description = Mapping[str, Any]
 
