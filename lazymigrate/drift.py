@@ -64,16 +64,6 @@ class Drift:
             }
             for revision in self.revisions
         ]
-        misfits = [
-            {
-                "version": finding.version,
-                "kind": finding.kind,
-                "detail": finding.detail,
-                "count": finding.count,
-                "documents": finding.shown_ids,
-            }
-            for finding in self.misfits
-        ]
         return json.dumps(
             {
                 "collection": self.collection,
@@ -81,7 +71,7 @@ class Drift:
                 "revisions": revisions,
                 "unknown": {str(version): count for version, count in self.unknown.items()},
                 "invalid": dict(self.invalid),
-                "misfits": misfits,
+                "misfits": [finding.to_dict() for finding in self.misfits],
                 "sampled": self.sampled,
             }
         )

@@ -14,14 +14,13 @@ from datetime import datetime
 from typing import Any
 
 from bson import MaxKey, MinKey, json_util
-from bson.binary import UuidRepresentation
 from bson.son import SON
 
 from lazymigrate.checksum import checksum, same
 from lazymigrate.coverage import Coverage
 from lazymigrate.declaration import data
 from lazymigrate.revision import Revision
-from lazymigrate.runs import Run, moment
+from lazymigrate.runs import EXTENDED, Run, moment
 from lazymigrate.schema import Schema
 from lazymigrate.trend import TrendPoint
 from lazymigrate.wording import documents
@@ -38,8 +37,6 @@ __all__ = [
     "of_kind",
     "to_point",
 ]
-
-EXTENDED = json_util.CANONICAL_JSON_OPTIONS.with_options(uuid_representation=UuidRepresentation.STANDARD)
 
 
 def key(kind: str, collection: str, **rest: Any) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from lazymigrate.exceptions import RunError
 
 __all__ = [
     "ENDINGS",
+    "EXTENDED",
     "OVER",
     "TRANSITIONS",
     "Counts",

@@ -13,6 +13,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from lazymigrate.elements import elements
+from lazymigrate.wording import documents
 
 __all__ = ["Difference", "Finding", "Kind", "VerifiedVersion", "VerifyReport", "first_difference", "printable"]
 
@@ -129,8 +130,17 @@ class Finding:
     document_ids: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        documents = "1 document" if self.count == 1 else f"{self.count:,} documents"
-        return f"version {self.version}: {documents} {self.kind}: {self.detail} (_id {', '.join(self.shown_ids)})"
+        return f"version {self.version}: {documents(self.count)} {self.kind}: {self.detail} (_id {', '.join(self.shown_ids)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was found as plain data; documents are named as texts name them."""
+        return {
+            "version": self.version,
+            "kind": self.kind,
+            "detail": self.detail,
+            "count": self.count,
+            "documents": self.shown_ids,
+        }
 
     @property
     def shown_ids(self) -> list[str]:
@@ -200,22 +210,12 @@ class VerifyReport:
 
     def to_json(self) -> str:
         """The report and `agrees` as a JSON object; documents are named as its texts name them."""
-        findings = [
-            {
-                "version": finding.version,
-                "kind": finding.kind,
-                "detail": finding.detail,
-                "count": finding.count,
-                "documents": finding.shown_ids,
-            }
-            for finding in self.findings
-        ]
         return json.dumps(
             {
                 "collection": self.collection,
                 "head": self.head,
                 "agrees": self.agrees,
                 "versions": [asdict(version) for version in self.versions],
-                "findings": findings,
+                "findings": [finding.to_dict() for finding in self.findings],
             }
         )

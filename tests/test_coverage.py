@@ -255,8 +255,6 @@ def test_a_forecast_beyond_ten_years_is_none() -> None:
 
 
 async def test_recorded_coverage_is_a_history(bench: Bench) -> None:
-    if bench.name == "memory":
-        pytest.xfail("the memory driver has no ranges over subdocuments")
     bench.put({"_id": 1}, {"_id": 2, "schema_version": 3})
     people = bench.open(declared())
     assert await bench.call(people.history()) == []

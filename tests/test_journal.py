@@ -80,7 +80,9 @@ def test_a_deployment_registers_every_revision_once(people: Any) -> None:
 
 async def test_every_driver_deploys(bench: Bench) -> None:
     if bench.name == "memory":
-        pytest.xfail("the memory driver makes no indexes")
+        with pytest.raises(ValueError, match="does not know"):  # it has no indexes, and says so
+            await bench.call(bench.open(declared()).deploy())
+        return
     people = bench.open(declared())
     assert (await bench.call(people.deploy())).registered == (2, 3)
     assert (await bench.call(people.deploy())).registered == ()

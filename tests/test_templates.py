@@ -83,3 +83,19 @@ def test_a_template_is_names_and_nothing_else() -> None:
     assert filled(template, {"email": 1, "n": 2}) == {"$or": [{"email": 1, "n": 2}, {"mail": 1, "n": 2, **stamp}]}
     assert filled(template, {"email": 1, "n": None}) is None
     assert template_of({"$or": [{"email": "email"}, {"$and": []}]}, {"email": "email"}, "schema_version") is None
+
+
+def computed() -> Schema:
+    schema = Schema("people")
+    schema.revision(2, ops.rename("mail", "email"))
+    schema.revision(3, ops.convert("age", "int"))
+    return schema
+
+
+def test_what_a_sort_saw_of_the_versions_is_not_relied_on(people: People) -> None:
+    people.insert_one({"_id": 1, "email": "a", "age": "5", "schema_version": 2})
+    mixed = LazyCollection(people, computed())
+    mixed.create_backlog_index()
+    assert [document["_id"] for document in mixed.find({"email": "a"}).sort("age", 1)] == [1]  # asks what is there now
+    people.insert_one({"_id": 2, "mail": "a", "age": "6"})  # by an older process, at a version that was not there
+    assert found(mixed, {"email": "a"}) == [1, 2]

@@ -14,6 +14,7 @@ from lazymigrate.cli.work import People, carried_out, interruptible, options_of,
 from lazymigrate.report.progress import progress_on
 from lazymigrate.sweeping import SweepKeywords, SweepReport
 from lazymigrate.verification import printable
+from lazymigrate.wording import documents
 
 __all__ = ["downgrade"]
 
@@ -83,9 +84,8 @@ def rehearsed(people: People, to: int, interruption: Interruption) -> SweepRepor
 
 def foreseen(report: SweepReport, to: int) -> str:
     """How many documents would be brought back, how many cannot be, and how many would lose data."""
-    noun = "document" if report.upgraded == 1 else "documents"
     return (
-        f"{printable(report.collection)}: {report.upgraded:,} {noun} can be brought back to version {to}, "
+        f"{printable(report.collection)}: {documents(report.upgraded)} can be brought back to version {to}, "
         f"{report.losses:,} of them with a loss of data that upgrading again does not restore; {report.quarantined:,} cannot."
     )
 

@@ -19,6 +19,7 @@ from lazymigrate.cli.identity import readings, shown
 from lazymigrate.collection import LazyCollection
 from lazymigrate.quarantine import QuarantineEntry, extended_json
 from lazymigrate.verification import printable
+from lazymigrate.wording import documents
 
 __all__ = ["quarantine"]
 
@@ -238,8 +239,7 @@ def table(console: Console, people: People, limit: int) -> None:
     if not count:
         console.print(Text(f"{name}: no document is listed"))
         return
-    noun = "document" if count == 1 else "documents"
-    console.print(Text(f"{name}: {count:,} {noun} could not be upgraded", style="bold"))
+    console.print(Text(f"{name}: {documents(count)} could not be upgraded", style="bold"))
     entries = people.quarantine.list(limit=limit)
     if not entries:
         return  # the last of them left meanwhile

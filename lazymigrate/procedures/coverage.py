@@ -41,8 +41,8 @@ def coverage(scope: Scope, *, sample: int | None = None) -> Procedure[Coverage]:
 def of_backlog(scope: Scope) -> Procedure[list[tuple[str, Any, int]]]:
     """The stamps of the documents that are not at head, from the backlog index alone, and no document is fetched for it.
 
-    Asked for at once, all of them are fetched, which takes four times as long where they are many. Stamps that are arrays
-    would be counted by their elements, too: where there are such, all is asked for at once.
+    Asked for at once, all of them are fetched: 1.8 seconds instead of 1.0 for 250,000 of 1 KB. Stamps that are arrays would be
+    counted by their elements, too: where there are such, all is asked for at once.
     """
     schema, field = scope.schema, scope.schema.version_field
     asked = conditions(schema)

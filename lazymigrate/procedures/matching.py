@@ -78,7 +78,7 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
         elif own.branches or not own.as_written:
             ways[version] = own
     if not hard:
-        remember(scope, filter, versions)
+        remember(scope, filter)
     if hard and scope.presence.indexed:  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
         hard = [rewriting for rewriting in hard if rewriting.version in there]
@@ -99,9 +99,12 @@ def is_near(schema: Schema, path: Any, condition: Any) -> bool:
     )
 
 
-def remember(scope: Scope, filter: Filter, versions: Sequence[int]) -> None:
-    """Keep what becomes of filters with these names, if it is the same for all values."""
-    schema, templates = scope.schema, scope.presence.templates
+def remember(scope: Scope, filter: Filter) -> None:
+    """Keep what becomes of filters with these names, if it is the same for all values.
+
+    At all versions that there may be: one query may have asked which are there now, and the next may not rely on that.
+    """
+    schema, templates, versions = scope.schema, scope.presence.templates, known_versions(scope)
     if type(filter) is not dict or not all(map(compares, filter.values())) or schema.version_field in filter:
         return
     names = {name: name for name in filter}
@@ -216,7 +219,7 @@ def outside() -> int:
 
 def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
     """The outdated versions that may be there."""
-    schema, presence = scope.schema, scope.presence
+    presence = scope.presence
     now = yield Clock()
     if presence.due(now, scope.policy.recheck):
         forgotten = presence.forgotten
@@ -229,6 +232,12 @@ def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
         presence.collation = not isinstance(found, Failure) and bool(found.get("collation"))
         presence.templates.clear()
         presence.looked = now if presence.forgotten == forgotten else None  # it may have looked too early
+    return known_versions(scope)
+
+
+def known_versions(scope: Scope) -> Sequence[int]:
+    """The outdated versions that may be there, by the last look."""
+    schema, presence = scope.schema, scope.presence
     return range(schema.oldest, schema.settled) if presence.indexed else sorted(presence.seen)
 
 
