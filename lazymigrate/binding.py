@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lazymigrate.commands import Batches, EstimatedCount, Find, Procedure
+from lazymigrate.commands import BATCH_SIZE, Batches, EstimatedCount, Find, Procedure
 from lazymigrate.drivers.memory import MemoryCollection
 from lazymigrate.events import Listener
 from lazymigrate.exceptions import SchemaError
@@ -114,10 +114,11 @@ class Binding(Generic[T]):
     ) -> tuple[Scope, Batches]:
         """What a cursor needs for a query."""
         refuse_reshaping(options)
-        scope = self._scope.projected(projection)
+        scope = self._scope if projection is None else self._scope.projected(projection)
         if scope.fetch is not None and scope.fetch.projection is not None:
             options = {**options, "projection": scope.fetch.projection}
-        return scope, Batches({} if filter is None else filter, as_sort(sort), skip, limit, size, options)
+        asked = {} if filter is None else filter
+        return scope, Batches(asked, as_sort(sort), skip, limit, size or BATCH_SIZE, options)
 
     def _sweep(
         self, keywords: SweepKeywords, *, to: int | None = None, partition: Partition | None = None

@@ -16,6 +16,7 @@ from lazymigrate.change import CompareAndSet
 from lazymigrate.workers import Peek, StartWorker, Tell, WorkerState
 
 __all__ = [
+    "BATCH_SIZE",
     "AdminCommand",
     "Aggregate",
     "Allowance",
@@ -81,6 +82,9 @@ class Find(NamedTuple):
     """What is sent instead, as an aggregation with these options (`procedures.ordering`)."""
 
 
+BATCH_SIZE = 500  # documents that a cursor fetches at a time, unless it is told
+
+
 class Batches(NamedTuple):
     """→ an iterator of `list[dict]`: the matching documents, decoded, a server batch at a time."""
 
@@ -88,7 +92,7 @@ class Batches(NamedTuple):
     sort: Any = None
     skip: int = 0
     limit: int = 0
-    batch_size: int = 0
+    batch_size: int = BATCH_SIZE
     options: Options = NONE
     pipeline: Sequence[Mapping[str, Any]] | None = None
     """What is sent instead, as an aggregation with these options (`procedures.ordering`)."""

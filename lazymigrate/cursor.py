@@ -10,19 +10,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Generic, Self, TypeVar
 
-from lazymigrate.commands import Batches
+from lazymigrate.commands import BATCH_SIZE, Batches
 from lazymigrate.drivers.calls import InvalidOperation
 from lazymigrate.drivers.choice import AsynchronousDriver, SynchronousDriver
 from lazymigrate.procedures.asking import asked_query
-from lazymigrate.procedures.reads import read_batch
+from lazymigrate.procedures.reads import as_read, read_batch
 from lazymigrate.scope import Scope
 
 __all__ = ["AsyncLazyCursor", "LazyCursor"]
 
 T = TypeVar("T")
 Sort = str | Sequence[str | tuple[str, int]] | Mapping[str, int]
-
-BATCH_SIZE = 500
 
 
 class _Query:
@@ -50,7 +48,7 @@ class _Query:
 
     def batch_size(self, batch_size: int) -> Self:
         """Fetch this many documents at a time; 0 is the default, 500."""
-        return self._with(batch_size=number("batch_size", batch_size))
+        return self._with(batch_size=number("batch_size", batch_size) or BATCH_SIZE)
 
     def _with(self, **changes: Any) -> Self:
         if self._started:
@@ -60,7 +58,7 @@ class _Query:
 
     def _begin(self) -> Batches:
         self._started = True
-        return self._command._replace(batch_size=self._command.batch_size or BATCH_SIZE)
+        return self._command
 
     def _session(self) -> dict[str, Any]:
         """The options that hold for what is asked besides: an `$elemMatch` under the query's collation."""
@@ -120,7 +118,10 @@ class LazyCursor(_Query, Generic[T]):
         batches = self._driver.batches(self._driver.run(asked_query(self._scope, self._begin())))
         try:
             for documents in batches:
-                yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores()))
+                if as_read(self._scope, documents):
+                    yield documents  # type: ignore[misc]  # the documents of a collection without a model
+                else:
+                    yield self._driver.run(read_batch(self._scope, documents, self._session(), stores=self._stores()))
                 del documents  # the next batch is read without this one in memory
         finally:
             close = getattr(batches, "close", None)
@@ -186,6 +187,9 @@ class AsyncLazyCursor(_Query, Generic[T]):
         if self._batches is None:
             self._batches = self._driver.batches(await self._driver.run(asked_query(self._scope, self._begin())))
         async for documents in self._batches:
+            if as_read(self._scope, documents):
+                self._values = iter(documents)  # type: ignore[arg-type]  # of a collection without a model
+                return True
             procedure = read_batch(self._scope, documents, self._session(), stores=self._stores())
             del documents
             self._values = iter(await self._driver.run(procedure))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ class Presence:
       costs next to nothing; else those that were `seen` are.
     - `leading`: the paths that the collection's indexes begin with. `collation`: it compares strings by one, where a query does
       not say otherwise.
-    - `templates`: filters that were turned round since then, by their names (`lazymigrate.templates`).
+    - `templates`: what became of queries since then, but for their values (`lazymigrate.templates`).
     - `forgotten`: how often this process made documents outdated.
     """
 
@@ -28,7 +29,7 @@ class Presence:
     seen: frozenset[int] = frozenset()
     leading: frozenset[str] = frozenset()
     collation: bool = False
-    templates: dict[tuple[str, ...], Template] = field(default_factory=dict)
+    templates: dict[Hashable, Template] = field(default_factory=dict)
     forgotten: int = 0
 
     def due(self, now: float, recheck: float) -> bool:

@@ -23,6 +23,13 @@ if os.environ.get("CI"):
     settings.load_profile("gate")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More processes than processors, since many tests wait for a server, or for another process."""
+    processors = os.cpu_count() or 1
+    return processors + min(processors, 4)
+
+
 @pytest.fixture(scope="session")
 def mongo_uri() -> Iterator[str]:
     """A MongoDB that can be written to; a missing one is a failure, never a skip."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 
 from lazymigrate import LazyCollection, Policy, Schema, ops
-from lazymigrate.procedures import matching
-from lazymigrate.templates import Template, filled, template_of
+from lazymigrate.procedures import asking, matching, ordering
+from lazymigrate.templates import filled, slotted, template_of
 
 People = Collection[dict[str, Any]]
 
@@ -75,14 +77,72 @@ def test_templates_end_with_what_they_rest_on(people: People) -> None:
     assert found(at_once, {"email": "b"}) == [2]
 
 
-def test_a_template_is_names_and_nothing_else() -> None:
+def test_a_template_is_filled_where_it_is_open_and_shared_elsewhere() -> None:
     stamp = {"schema_version": {"$in": [1]}}
-    turned = {"$or": [{"email": "email", "n": "n"}, {"mail": "email", "n": "n", **stamp}]}
-    template = template_of(turned, {"email": "email", "n": "n"}, "schema_version")
-    assert template == Template(None, (({"mail": "email", "n": "n"}, stamp),))
-    assert filled(template, {"email": 1, "n": 2}) == {"$or": [{"email": 1, "n": 2}, {"mail": 1, "n": 2, **stamp}]}
+    names = slotted({"email": "a", "n": 1}, "schema_version")
+    assert names is not None
+    turned = {"$or": [names, {"mail": names["email"], "n": names["n"], **stamp}]}
+    template = template_of(turned, [{"$match": turned}, {"$limit": 1}])
+    own = filled(template, {"email": 1, "n": {"$gt": 2}})
+    assert own is not None
+    assert own.filter == {"$or": [{"email": 1, "n": {"$gt": 2}}, {"mail": 1, "n": {"$gt": 2}, **stamp}]}
+    assert own.pipeline == [{"$match": own.filter}, {"$limit": 1}]
+    assert own.pipeline[1] is template.pipeline[1]
     assert filled(template, {"email": 1, "n": None}) is None
-    assert template_of({"$or": [{"email": "email"}, {"$and": []}]}, {"email": "email"}, "schema_version") is None
+    assert filled(template, {"email": "n", "n": "email"}).filter["$or"][0] == {"email": "n", "n": "email"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("filter", [{"email": None}, {"email": {"$ne": 1}}, {"schema_version": 1}, {"$or": [{"a": 1}]}])
+def test_there_are_no_slots_for_what_does_more_than_compare(filter: dict[str, Any]) -> None:
+    assert slotted(filter, "schema_version") is None
+
+
+def in_order(people: Any, query: dict[str, Any], **options: Any) -> list[Any]:
+    options = {"sort": [("email", -1), ("_id", 1)], "limit": 3, **options}
+    return [document["_id"] for document in people.find(query, **options)]
+
+
+def test_a_sort_is_worked_out_once(mixed: LazyCollection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed.create_backlog_index()
+    assert in_order(mixed, {"email": {"$gte": "b"}}) == [2]
+    assert in_order(mixed, {}) == [2, 1, 3]
+    assert mixed.find_one({"email": "a"}, sort=[("email", -1)]) is not None
+    monkeypatch.setattr(ordering, "worked_out", None)  # nothing is worked out any more
+    assert in_order(mixed, {"email": {"$gte": "a"}}) == [2, 1, 3]
+    assert in_order(mixed, {"email": "a"}) == [1, 3]
+    assert in_order(mixed, {"email": {"$in": ["b"]}}) == [2]
+    assert in_order(mixed, {}) == [2, 1, 3]
+    first = mixed.find_one({"email": {"$gte": "a"}}, sort=[("email", -1)])
+    assert first is not None
+    assert first["_id"] == 2
+
+
+def test_another_page_or_direction_is_another_query(mixed: LazyCollection[dict[str, Any]]) -> None:
+    for limit in (0, 1, 2):
+        for skip in (0, 1, 2):
+            for direction in (1, -1):
+                order = [("email", direction), ("_id", 1)]
+                expected = [4, 1, 3, 2] if direction == 1 else [2, 1, 3, 4]
+                page = expected[skip : skip + limit] if limit else expected[skip:]
+                assert in_order(mixed, {}, sort=order, skip=skip, limit=limit) == page
+                assert in_order(mixed, {}, sort=order, skip=skip, limit=limit) == page
+
+
+def test_options_that_change_what_is_sent_have_no_template(
+    mixed: LazyCollection[dict[str, Any]], client: MongoClient[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_transaction() -> list[Any]:
+        with client.start_session() as session, session.start_transaction():
+            return in_order(mixed, {"email": {"$gte": "b"}}, session=session)
+
+    assert in_order(mixed, {"email": {"$gte": "b"}}) == [2]
+    assert in_transaction() == [2]
+    with client.start_session() as session:
+        assert in_order(mixed, {"email": {"$gte": "b"}}, session=session) == [2]
+    assert in_order(mixed, {"email": {"$gte": "B"}}, collation={"locale": "en", "strength": 1}) == [2]
+    monkeypatch.setattr(asking, "is_plain", lambda _: True)
+    with pytest.raises(OperationFailure):  # a transaction knows no `$unionWith`
+        in_transaction()
 
 
 def computed() -> Schema:

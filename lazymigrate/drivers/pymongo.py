@@ -83,17 +83,19 @@ class PymongoDriver:
 
     def run(self, procedure: Procedure[R]) -> R:
         """Carry a procedure out to its end, and give its result."""
-        tickets = Tickets()
+        tickets: Tickets | None = None
         try:
             command = next(procedure)
             while True:
                 try:
-                    if isinstance(command, Begin):
-                        result = tickets.begin(self.carry_out, Attempt(command.command))
+                    if isinstance(command, (Begin, StartWorker)):
+                        tickets = tickets or Tickets()
+                        if isinstance(command, Begin):
+                            result = tickets.begin(self.carry_out, Attempt(command.command))
+                        else:
+                            result = tickets.start(self._targets["documents"], command)
                     elif isinstance(command, Finish):
                         result = command.ticket.result()
-                    elif isinstance(command, StartWorker):
-                        result = tickets.start(self._targets["documents"], command)
                     else:
                         result = self.carry_out(command)
                 except BaseException as error:  # an interrupt, too: it may have something to give back
@@ -104,7 +106,8 @@ class PymongoDriver:
             value: R = end.value
             return value
         finally:
-            tickets.close()
+            if tickets is not None:
+                tickets.close()
             procedure.close()  # also when it was cancelled or interrupted: it may have something to put back
 
     def carry_out(self, command: Command) -> Any:

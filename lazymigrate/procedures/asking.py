@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from lazymigrate.commands import Batches, Clock, Count, Find, Procedure
+from lazymigrate.commands import Aggregate, Batches, Clock, Count, Find, Procedure
 from lazymigrate.scope import Scope
 
 __all__ = ["Meant", "asked", "asked_find", "asked_query", "count"]
@@ -56,10 +56,9 @@ def asked_query(scope: Scope, query: Query) -> Procedure[Query]:
     """A query for the stored documents."""
     if scope.schema.oldest == scope.schema.settled:
         return query
-    if not query.sort and "hint" not in query.options:
-        before = yield from as_before(scope, query.filter)
-        if before is not None:
-            return query._replace(filter=before)
+    known = at_once(scope, query, (yield Clock()))
+    if known is not None:
+        return known
     from lazymigrate.procedures.ordering import prepared
 
     return (yield from prepared(scope, query))
@@ -67,27 +66,42 @@ def asked_query(scope: Scope, query: Query) -> Procedure[Query]:
 
 def asked_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
     """The documents that a find for all versions gives: raw, as stored."""
-    if scope.schema.oldest == scope.schema.settled:
-        raws: list[bytes] = yield find
-        return raws
-    if not find.sort and "hint" not in find.options:
-        before = yield from as_before(scope, find.filter)
-        if before is not None:
-            raws = yield find._replace(filter=before)
-            return raws
-    from lazymigrate.procedures.ordering import prepared_find
-
-    return (yield from prepared_find(scope, find))
+    asked = yield from asked_query(scope, find)
+    pipeline = asked.pipeline
+    raws: list[bytes] = yield asked if pipeline is None else Aggregate(pipeline, asked.options, primary=asked.primary)
+    return raws
 
 
-def as_before(scope: Scope, filter: Filter) -> Procedure[Filter | None]:
-    """A filter for the stored documents, where one with the same names was turned round a moment ago."""
-    template = scope.presence.templates.get(tuple(filter)) if type(filter) is dict else None
-    if template is None or scope.presence.due((yield Clock()), scope.policy.recheck):
+def at_once(scope: Scope, query: Query, now: float) -> Query | None:
+    """A query for the stored documents, where what was seen a moment ago says what becomes of it; it is asked for most queries,
+    and its time is what they cost beside the driver's.
+    """
+    presence = scope.presence
+    if presence.due(now, scope.policy.recheck):
         return None
-    from lazymigrate.templates import filled
+    if not presence.indexed and not presence.seen:
+        return query
+    from lazymigrate.templates import filled, key_of
 
-    return filled(template, filter)
+    template = presence.templates.get(key_of(query.filter, query.sort, query.skip, query.limit))
+    if template is None or not is_plain(query):
+        return None
+    own = filled(template, query.filter)
+    if own is None:
+        return None
+    if own.pipeline is None:
+        return query._replace(filter=own.filter)
+    return query._replace(pipeline=own.pipeline, options={**query.options, "allowDiskUse": True})
+
+
+def is_plain(query: Query) -> bool:
+    """Whether a template says all of what becomes of a query: its options change nothing of it."""
+    options = query.options
+    if not options:
+        return True
+    if not query.sort:
+        return "hint" not in options
+    return options.keys() == {"session"} and not options["session"].in_transaction
 
 
 def count(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[int]:

@@ -27,14 +27,13 @@ from lazymigrate.commands import (
 )
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import UnsafeQueryError, UnsafeQueryWarning
-from lazymigrate.places import Turned, compares, turned
+from lazymigrate.places import Turned, turned
 from lazymigrate.procedures.asking import Meant
 from lazymigrate.procedures.coverage import whole_index
 from lazymigrate.procedures.scanning import identities
 from lazymigrate.query import AS_STORED, NEAREST, Rewriting, rewrite, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
-from lazymigrate.templates import template_of
 from lazymigrate.versions import at_versions
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "way",
 ]
 
-MANY = 1000  # templates
 Filter = Mapping[str, Any]
 Options = Mapping[str, Any]
 
@@ -77,8 +75,6 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
             hard.append(own)
         elif own.branches or not own.as_written:
             ways[version] = own
-    if not hard:
-        remember(scope, filter)
     if hard and scope.presence.indexed:  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
         hard = [rewriting for rewriting in hard if rewriting.version in there]
@@ -97,24 +93,6 @@ def is_near(schema: Schema, path: Any, condition: Any) -> bool:
         and isinstance(path, str)
         and not touched_path(schema, path)
     )
-
-
-def remember(scope: Scope, filter: Filter) -> None:
-    """Keep what becomes of filters with these names, if it is the same for all values.
-
-    At all versions that there may be: one query may have asked which are there now, and the next may not rely on that.
-    """
-    schema, templates, versions = scope.schema, scope.presence.templates, known_versions(scope)
-    if type(filter) is not dict or not all(map(compares, filter.values())) or schema.version_field in filter:
-        return
-    names = {name: name for name in filter}
-    ways = {version: turned(schema, names, version) for version in versions}
-    known = {version: own for version, own in ways.items() if own is not None and (own.branches or not own.as_written)}
-    if None in ways.values() or len(templates) == MANY:
-        return
-    template = template_of(combined(scope, names, known).filter, names, schema.version_field)
-    if template is not None:
-        templates[tuple(filter)] = template
 
 
 def way(scope: Scope, filter: Filter, version: int, options: Options) -> Turned | Rewriting:

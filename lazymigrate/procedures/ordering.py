@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
-from lazymigrate.commands import Aggregate, Batches, Find, Procedure
+from lazymigrate.commands import Batches, Find, Procedure
 from lazymigrate.ordering import Branch, at_hand, branches_of, ordered, sort_of
-from lazymigrate.places import Turned, compares, order, places
+from lazymigrate.places import Turned, compares, order, places, turned
+from lazymigrate.procedures.asking import Meant, is_plain
 from lazymigrate.procedures.matching import at, combined, meant, part, possible_versions, stored_versions, unsafe_query
 from lazymigrate.procedures.scanning import for_aggregate, sorted_by
 from lazymigrate.procedures.writes import in_transaction
 from lazymigrate.query import SortKey, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
+from lazymigrate.templates import key_of, slotted, template_of
 from lazymigrate.versions import at_versions
 
-__all__ = ["prepared", "prepared_find"]
+__all__ = ["prepared"]
 
+MANY = 1000  # templates
 STORED = "lazymigrate stored"  # a name that no application has: it keeps a document as it was before it is upgraded
 Filter = Mapping[str, Any]
 Sort = list[tuple[str, Any]]
@@ -26,43 +29,79 @@ Stages = list[dict[str, Any]]
 Query = TypeVar("Query", Find, Batches)
 
 
-def prepared_find(scope: Scope, find: Find) -> Procedure[list[bytes]]:
-    """The documents that a find for all versions gives: raw, as stored."""
-    query = yield from prepared(scope, find)
-    together = query.pipeline
-    raws: list[bytes] = yield query if together is None else Aggregate(together, query.options, primary=query.primary)
-    return raws
-
-
 def prepared(scope: Scope, query: Query) -> Procedure[Query]:
     """The same query for the stored documents: with a rewritten filter, or with a pipeline where they have no common order."""
     schema, sort = scope.schema, sort_of(query.sort)
-    moved = [path for path, direction in sort if in_documents(path, direction) and touched_path(schema, path)]
+    moved = {path for path, direction in sort if in_documents(path, direction) and touched_path(schema, path)}
     if not moved and not touched(schema, query.filter):
         return query
     versions = yield from possible_versions(scope)
     if not versions:
         return query
-    if not moved:
-        asked = yield from meant(scope, query.filter, query.options, versions=versions)
-        return query._replace(filter=asked.filter, options=asked.options(query.options))
-    keys = {version: [order(schema, path, version) for path, _ in sort] for version in versions}
+    key = key_of(query.filter, query.sort, query.skip, query.limit) if is_plain(query) else None
+    slots = None if key is None else slotted(query.filter, schema.version_field)
+    if slots is not None and same_for_all(schema, slots, moved, versions):
+        general = yield from worked_out(scope, query._replace(filter=slots), sort, moved, versions)
+        templates = scope.presence.templates
+        if len(templates) == MANY:
+            templates.clear()
+        templates[key] = template_of(general.filter, general.pipeline)
+    return (yield from worked_out(scope, query, sort, moved, versions))
+
+
+def same_for_all(schema: Schema, slots: Filter, moved: Collection[str], versions: Sequence[int]) -> bool:
+    """Whether a query becomes the same for all values that its filter compares with, and for all documents that may come."""
+    return all(turned(schema, slots, version) is not None for version in versions) and all(
+        order(schema, path, version) is not None for path in moved for version in versions
+    )
+
+
+def worked_out(
+    scope: Scope, query: Query, sort: Sort, moved: Collection[str], versions: Sequence[int]
+) -> Procedure[Query]:
+    """What becomes of a query, of which revisions may touch the filter or the paths that are `moved`."""
+    schema = scope.schema
+    keys = {version: [order(schema, path, version) for path, _ in sort] for version in versions} if moved else {}
     if scope.presence.indexed and any(None in own for own in keys.values()):  # costly: only for what is there
         versions = sorted((yield from stored_versions(scope)))
     asked = yield from meant(scope, query.filter, query.options, versions=versions)
     plain = [[SortKey(condition={}, path=path)] for path, _ in sort]
-    odd = [version for version in versions if keys[version] != plain and answered(scope, sort, version, keys[version])]
+    odd = {
+        version: keys[version]
+        for version in versions
+        if moved and keys[version] != plain and answered(scope, sort, version, keys[version])
+    }
     if not odd:
         return query._replace(filter=asked.filter, options=asked.options(query.options))
+    ways, elsewhere = yield from apart(scope, query, sort, moved, odd, asked)
+    left = combined(scope, query.filter, {version: own for version, own in asked.ways.items() if version not in odd})
+    ways.append(Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={}))
+    options = {**for_aggregate(asked.options(query.options)), "allowDiskUse": True}
+    first = abs(query.limit) == 1 and not query.skip  # of a document that is met twice, either will do
+    once = not first and "collation" not in options and not scope.presence.collation
+    pages, alone = {"skip": query.skip, "limit": abs(query.limit)}, in_transaction(query.options)
+    pipeline = ordered(scope.name, ways, sort, **pages, once=once, in_transaction=alone)
+    return query._replace(pipeline=pipeline, options=options)
+
+
+def apart(
+    scope: Scope,
+    query: Find | Batches,
+    sort: Sort,
+    moved: Collection[str],
+    odd: Mapping[int, Sequence[list[SortKey] | None]],
+    asked: Meant,
+) -> Procedure[tuple[list[Branch | Stages], list[Filter]]]:
+    """The branches of the versions that have what is sorted by elsewhere, and the filters of what they give."""
     groups: list[tuple[set[str], list[list[SortKey]], list[int]]] = []
     ways: list[Branch | Stages] = []
     elsewhere: list[Filter] = []
-    for version in odd:
-        own = [key for key in keys[version] if key is not None]
+    for version, keys in odd.items():
+        own = [key for key in keys if key is not None]
         compared = moved_paths(scope, query.filter, version) if len(own) == len(sort) else None
         if compared is None or not compared <= set(moved) or not aligned(own, compared, sort):
-            elsewhere.append(stamp(schema, [version]))
-            ways += yield from ways_of(scope, sort, version, keys[version], asked.ways.get(version), query)
+            elsewhere.append(stamp(scope.schema, [version]))
+            ways += yield from ways_of(scope, sort, version, keys, asked.ways.get(version), query)
             continue
         for known_compared, known, among in groups:
             if (known_compared, known) == (compared, own):
@@ -74,16 +113,10 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
         for combination in product(*own):
             names = {path: key.path for (path, _), key in zip(sort, combination, strict=True)}
             if any(path != place for path, place in names.items()):
-                elsewhere.append({**stamp(schema, among), **joined([key.condition for key in combination])})
+                elsewhere.append({**stamp(scope.schema, among), **joined([key.condition for key in combination])})
                 if all(names[path] is not None for path in compared):  # nothing that is missing meets a comparison
                     ways.append(moved_branch(scope, query.filter, sort, combination, compared, among))
-    left = combined(scope, query.filter, {version: own for version, own in asked.ways.items() if version not in odd})
-    options = {**for_aggregate(asked.options(query.options)), "allowDiskUse": True}
-    once = "collation" not in options and not scope.presence.collation
-    ways.append(Branch(filter={"$and": [left.filter, {"$nor": elsewhere}]}, keys=sort, constants={}))
-    pages, alone = {"skip": query.skip, "limit": abs(query.limit)}, in_transaction(query.options)
-    pipeline = ordered(scope.name, ways, sort, **pages, once=once, in_transaction=alone)
-    return query._replace(pipeline=pipeline, options=options)
+    return ways, elsewhere
 
 
 def in_documents(path: Any, direction: Any) -> bool:

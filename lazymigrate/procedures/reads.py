@@ -30,7 +30,7 @@ from lazymigrate.procedures.quarantine import list_errors
 from lazymigrate.projection import Fetch, PartialDocument
 from lazymigrate.scope import LOGGER, Scope
 
-__all__ = ["arrive", "find_one", "read_batch", "upgrade_stored"]
+__all__ = ["arrive", "as_read", "find_one", "read_batch", "upgrade_stored"]
 
 RACES = 3
 
@@ -65,6 +65,11 @@ def all_at_head(scope: Scope, documents: list[dict[str, Any]]) -> bool:
     return all([document.get(field) == head for document in documents])  # noqa: C419 (half the time of a generator)
 
 
+def as_read(scope: Scope, documents: list[dict[str, Any]]) -> bool:
+    """Whether the caller gets a batch as the driver gave it, so that there is nothing to be done."""
+    return scope.adapter is None and scope.fetch is None and all_at_head(scope, documents)
+
+
 def read_batch(
     scope: Scope, documents: list[dict[str, Any]], options: dict[str, Any], *, stores: bool
 ) -> Procedure[Iterable[Any]]:
@@ -76,10 +81,7 @@ def read_batch(
     if scope.fetch is not None:
         return (yield from read_projected(scope, scope.fetch, documents, options))
     fresh: dict[bytes, Outcome] = {}
-    if all_at_head(scope, documents):
-        if scope.adapter is None:
-            return documents
-    else:
+    if not all_at_head(scope, documents):
         if scope.listeners:
             scope.tell("upgraded", sum(is_outdated(scope, document) for document in documents))
         if stores:
