@@ -149,7 +149,7 @@ class Coverage:
 
     def __str__(self) -> str:
         said = f"{self.at_head:,} of {self.total:,} documents at head ({percent(self.ratio)})"
-        if self.interval is not None:
+        if self.interval is not None and self.sampled < self.total:
             low, high = map(percent, self.interval)
             said = f"about {percent(self.ratio)} of {self.total:,} documents at head ({low} to {high}, from a sample of {self.sampled:,})"
         parts = [said]

@@ -52,7 +52,19 @@ class Drift:
         looked = f"{documents(self.sampled)} looked at"
         if not lines:
             return f"{self.collection}: no drift ({looked})"
-        return "\n".join([f"{self.collection}: drift ({looked})", *(f"  {line}" for line in lines)])
+        return "\n".join([f"{self.collection}: drift ({looked})", *(f"  {line}" for line in [*lines, *self.remedies])])
+
+    @property
+    def remedies(self) -> list[str]:
+        """What to do about each kind that was found."""
+        found = {
+            "Take the change of a revision back, and declare it as a new revision.": self.revisions,
+            "Read documents ahead with the release that stored them, or a newer one; retired ones, with the last release that "
+            "has their revisions.": self.unknown,
+            "Set a stamp that is no version to the version whose shape its document has; nothing here guesses it.": self.invalid,
+            "Mend the documents that do not fit their stamp, or the revision that fails for them, and look again.": self.misfits,
+        }
+        return [remedy for remedy, kind in found.items() if kind]
 
     def to_json(self) -> str:
         """All of it and `found` as a JSON object: dates in ISO 8601, documents named as texts name them."""

@@ -28,6 +28,7 @@ HEADER: Final = """\
 """
 REWRITE: Final = "Take it from the last commit, or write it anew: delete it and run `lazymigrate check --write`."
 MARKER: Final = re.compile(r"(<{7}|={7}|>{7}|\|{7})(?: .*)?")
+CONFLICTS: Final = re.compile(r"(<\|?=>)+")  # the order of markers, by their first characters
 BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 # What would end a line, steer a terminal or turn the direction of the text; TOML itself forbids the first row.
 ESCAPED: Final = re.compile(r'[\x00-\x1f\x7f"\\]|[\x80-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]')
@@ -178,7 +179,13 @@ class Lock:
     @classmethod
     def parse(cls, text: str) -> Lock:
         """The lock of a file's text; `LockError` says what is wrong with it, `LockConflictError` which branches meet."""
-        if any(MARKER.fullmatch(line) for line in text.splitlines()):
+        markers = [(n, line[0]) for n, line in enumerate(text.splitlines(), start=1) if MARKER.fullmatch(line)]
+        if markers:
+            if not CONFLICTS.fullmatch("".join(symbol for _, symbol in markers)):
+                raise LockError(
+                    f"The lock file has conflict markers of git that do not belong together (the first in line {markers[0][0]}): a "
+                    f"merge was half settled. {REWRITE}"
+                )
             raise conflict(*map(cls.parse, sides(text)))
         try:
             document = tomllib.loads(text)

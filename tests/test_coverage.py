@@ -102,7 +102,8 @@ async def test_every_driver_counts_the_same(bench: Bench) -> None:
     counted = await bench.call(people.coverage())
     assert (counted.at_head, counted.outdated, counted.ahead, counted.total) == (1, 1, 1, 3)
     if bench.name != "memory":
-        assert "from a sample of" in str(await bench.call(people.coverage(sample=2)))
+        assert "from a sample of 2)" in str(await bench.call(people.coverage(sample=2)))
+        assert "1 of 3 documents at head (33.3%), 1 outdated" in str(await bench.call(people.coverage(sample=50)))
 
 
 def test_what_the_index_costs_grows_with_what_is_outdated(client: Any, people: Any) -> None:

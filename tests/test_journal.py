@@ -180,6 +180,8 @@ def test_versions_that_the_code_does_not_know_are_drift(people: Any) -> None:
     assert found.invalid == {"string": 1}
     assert "3 documents at versions that this code does not know: 9, 1" in str(found)
     assert "1 document with a stamp that is no version (string)" in str(found)
+    assert [line.partition(" ")[0] for line in found.remedies] == ["Read", "Set"]
+    assert str(found).endswith("\n  ".join(found.remedies))
 
 
 def test_documents_that_do_not_fit_their_stamp_are_drift_without_their_values(people: Any) -> None:
@@ -210,6 +212,7 @@ def test_documents_that_do_not_fit_their_stamp_are_drift_without_their_values(pe
         (1, "failing", "revision 2 'split_name'", 1),
     }
     assert found.sampled == 5
+    assert "Mend the documents" in str(found)
     assert "canary" not in str(found) + found.to_json()
     assert next(finding for finding in found.misfits if "email" in finding.detail).document_ids == (7,)
     assert json.loads(found.to_json())["found"] is True

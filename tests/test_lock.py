@@ -131,6 +131,8 @@ WRONG = {
     "a number for a line": (TABLE.replace("[]", "[2]"), "not 'version name checksum'"),
     "no shape": (TABLE + "shape = [1]", "'shape' is no list of lines"),
     "a number that is too long": (TABLE.replace("base = 1", f"base = {'1' * 5000}"), "is not TOML"),
+    "a marker that was left": (TABLE + "=======\n", "markers of git that do not belong together (the first in line 7)"),
+    "half a merge": ("<<<<<<< ours\n" + TABLE, "markers of git that do not belong together (the first in line 1)"),
     "a hostile name": (TABLE.replace("a]", '"\\u001b[31m"]').replace("base = 1", ""), "'base' is missing"),
 }
 

@@ -328,12 +328,24 @@ def test_what_a_function_says_that_it_touches_leaves_the_rest_exact(people: Peop
 
 
 def test_a_scan_that_would_not_fit_a_command_says_so(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lazymigrate import LazyMigrateError
-
     numbered(people)
     monkeypatch.setattr("lazymigrate.procedures.scanning.MOST", 50)
     with pytest.raises(LazyMigrateError, match=r"too many for one query\. Ask for fewer, or sweep"):
         LazyCollection(people, with_function(), SCAN).count_documents({"half": {"$gte": 0}})
+
+
+def test_what_several_versions_find_is_to_fit_a_command_together(
+    people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = Schema("people")
+    schema.revision(2, ops.convert("n", "long"))
+    schema.revision(3, ops.convert("n", "double"))
+    people.insert_many([{"_id": n, "n": n, "schema_version": 1 + n % 2} for n in range(10)])
+    mixed = LazyCollection(people, schema)
+    monkeypatch.setattr("lazymigrate.procedures.scanning.MOST", 5 * 14 + 1)  # the `_id`s of one of the two versions
+    assert mixed.count_documents({"n": {"$type": "double", "$in": [1, 3, 5, 7, 9]}}) == 5
+    with pytest.raises(LazyMigrateError, match="10 outdated documents match"):
+        mixed.count_documents({"n": {"$type": "double"}})
 
 
 # Which versions are there

@@ -78,10 +78,9 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
     if hard and scope.presence.indexed:  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
         hard = [rewriting for rewriting in hard if rewriting.version in there]
-    for rewriting in hard:
-        if rewriting.kind == "inside" or unsafe_query(scope, rewriting.unsafe):
-            ids = yield from identities(scope, filter, rewriting.version, options)
-            ways[rewriting.version] = Turned(as_written=False, branches=({"_id": {"$in": ids}},))
+    looked_for = [own.version for own in hard if own.kind == "inside" or unsafe_query(scope, own.unsafe)]
+    for version, ids in (yield from identities(scope, filter, looked_for, options)).items():
+        ways[version] = Turned(as_written=False, branches=({"_id": {"$in": ids}},))
     return combined(scope, filter, ways)
 
 

@@ -39,11 +39,23 @@ OF_AGGREGATE = {
 }
 
 
-def identities(scope: Scope, filter: Filter, version: int, options: Options) -> Procedure[list[Any]]:
-    """The `_id`s of the documents at a version that match the filter once they are upgraded.
+def identities(
+    scope: Scope, filter: Filter, versions: Sequence[int], options: Options
+) -> Procedure[dict[int, list[Any]]]:
+    """The `_id`s of the documents at each version that match the filter once they are upgraded: for one command together.
 
     Documents that cannot be upgraded are passed over under `on_error="skip"` and `"quarantine"`; else their error is raised.
     """
+    found: dict[int, list[bytes]] = {}
+    for version in versions:
+        found[version] = yield from matching_ids(scope, filter, version, options)
+        raws = [raw for own in found.values() for raw in own]
+        refuse_more(scope, len(raws), sum(map(len, raws)))
+    return {version: [scope.decode(raw)["_id"] for raw in own] for version, own in found.items()}
+
+
+def matching_ids(scope: Scope, filter: Filter, version: int, options: Options) -> Procedure[list[bytes]]:
+    """Those of one version, raw."""
     schema = scope.schema
     stamped = at_versions(schema.version_field, [version], schema.base)
     own = for_aggregate(options)
@@ -58,8 +70,7 @@ def identities(scope: Scope, filter: Filter, version: int, options: Options) -> 
         left = {"$and": [stamped, {"$nor": [safe]}]}
     matching: list[dict[str, Any]] = [{"$match": filter}, {"$project": {"_id": 1}}]
     found += yield from scanned(scope, left, matching, options)
-    refuse_more(scope, len(found), sum(map(len, found)))
-    return [scope.decode(raw)["_id"] for raw in found]
+    return found
 
 
 def refuse_more(scope: Scope, found: int, size: int) -> None:
