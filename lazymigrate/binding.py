@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lazymigrate.commands import BATCH_SIZE, Batches, EstimatedCount, Find, Procedure
+from lazymigrate.cursor import as_sort, number
 from lazymigrate.drivers.memory import MemoryCollection
 from lazymigrate.events import Listener
 from lazymigrate.exceptions import SchemaError
@@ -118,6 +119,8 @@ class Binding(Generic[T]):
         if scope.fetch is not None and scope.fetch.projection is not None:
             options = {**options, "projection": scope.fetch.projection}
         asked = {} if filter is None else filter
+        number("skip", skip)
+        number("limit", limit, low=None)
         return scope, Batches(asked, as_sort(sort), skip, limit, size or BATCH_SIZE, options)
 
     def _sweep(
@@ -211,7 +214,7 @@ class Binding(Generic[T]):
 
     def _find_one(self, filter: Any, sort: Any, skip: int, options: dict[str, Any], *, stores: bool) -> Procedure[Any]:
         refuse_reshaping(options)
-        find = Find(as_filter(filter), sort=as_sort(sort), skip=skip, limit=-1, options=options)
+        find = Find(as_filter(filter), sort=as_sort(sort), skip=number("skip", skip), limit=-1, options=options)
         return reads.find_one(self._scope, find, session_of(options), stores=stores)
 
 
@@ -251,11 +254,6 @@ def refuse_reshaping(options: Mapping[str, Any]) -> None:
     for name in ("return_key", "show_record_id"):
         if name in options:
             raise TypeError(f"{name}= is not supported here: an upgrade needs whole documents. Use .raw for it.")
-
-
-def as_sort(sort: Any) -> Any:
-    """A sort as pymongo takes it; a single key may be given by its name."""
-    return [(sort, 1)] if isinstance(sort, str) else sort
 
 
 def with_session(options: dict[str, Any], session: Any) -> dict[str, Any]:

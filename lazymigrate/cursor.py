@@ -17,7 +17,7 @@ from lazymigrate.procedures.asking import asked_query
 from lazymigrate.procedures.reads import as_read, read_batch
 from lazymigrate.scope import Scope
 
-__all__ = ["AsyncLazyCursor", "LazyCursor"]
+__all__ = ["AsyncLazyCursor", "LazyCursor", "as_sort", "number"]
 
 T = TypeVar("T")
 Sort = str | Sequence[str | tuple[str, int]] | Mapping[str, int]
@@ -36,7 +36,7 @@ class _Query:
         """Sort by a key, or by several; as pymongo's."""
         if isinstance(key_or_list, str):
             key_or_list = [(key_or_list, 1 if direction is None else direction)]
-        return self._with(sort=key_or_list)
+        return self._with(sort=as_sort(key_or_list))
 
     def skip(self, skip: int) -> Self:
         """Leave out the first `skip` documents."""
@@ -211,3 +211,16 @@ def number(name: str, value: object, *, low: int | None = 0) -> int:
     if low is not None and value < low:
         raise ValueError(f"{name} must be at least {low}")
     return value
+
+
+def as_sort(sort: Any) -> Any:
+    """A sort as pymongo takes it; a single key may be given by its name. `TypeError` and `ValueError` for what is none."""
+    if sort is None or isinstance(sort, Mapping):
+        return sort
+    if isinstance(sort, str):
+        return [(sort, 1)]
+    if not isinstance(sort, (list, tuple)):
+        raise TypeError(f"sort is a list of (path, direction) pairs, not a {type(sort).__name__}")
+    if not all(isinstance(key, str) or (isinstance(key, (list, tuple)) and len(key) == 2) for key in sort):
+        raise ValueError("sort has something else in it than paths and (path, direction) pairs")
+    return sort

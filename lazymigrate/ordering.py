@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lazymigrate.query import SortKey
 
-__all__ = ["Branch", "at_hand", "branches_of", "expression_of", "key_fields", "on_hand", "ordered", "sort_of"]
+__all__ = ["Branch", "Pages", "at_hand", "branches_of", "expression_of", "key_fields", "on_hand", "ordered", "sort_of"]
 
 Filter = Mapping[str, Any]
 Keys = Sequence[tuple[str, int]]
@@ -24,6 +24,21 @@ ONE_OF_EACH: Final[Sequence[Mapping[str, Any]]] = (
     {"$group": {"_id": {"$ifNull": [f"${DOCUMENT}._id", {"$rand": {}}]}, "one": {"$first": "$$ROOT"}}},
     {"$replaceWith": "$one"},
 )  # a view may have no `_id`
+
+
+class Pages(NamedTuple):
+    """Which documents of an order are given: how many are skipped, how many are given at most (0 is all), and how many of each
+    branch that takes (0 is all).
+    """
+
+    skip: Any
+    limit: Any
+    most: Any
+
+    @classmethod
+    def of(cls, skip: int, limit: int) -> Pages:
+        """Those of a query; a limit below zero is as many in one answer."""
+        return cls(skip, abs(limit), skip + abs(limit) if limit else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +76,8 @@ def ordered(
     collection: str,
     ways: Sequence[Branch | list[dict[str, Any]]],
     sort: Keys,
+    pages: Pages,
     *,
-    skip: int,
-    limit: int,
     once: bool = True,
     in_transaction: bool = False,
 ) -> list[Mapping[str, Any]]:
@@ -73,8 +87,7 @@ def ordered(
     would be missed the other way round. `once`: of what was met twice one is given, by the `_id`, which no collation may
     compare then. `in_transaction`: a transaction knows no `$unionWith`; then each branch is an array in one document (100 MB).
     """
-    most = skip + limit if limit else 0
-    first, *others = pipelines = [stages(way, most) if isinstance(way, Branch) else way for way in ways]
+    first, *others = pipelines = [stages(way, pages.most) if isinstance(way, Branch) else way for way in ways]
     joined: list[Mapping[str, Any]] = [{"$unionWith": {"coll": collection, "pipeline": other}} for other in others]
     if in_transaction and others:
         looks = {f"w{n}": {"from": collection, "pipeline": own} for n, own in enumerate(pipelines)}
@@ -82,18 +95,18 @@ def ordered(
         first = [*on_hand([{}]), *({"$lookup": {**look, "as": name}} for name, look in looks.items())]
         joined = [{"$project": {"all": every}}, {"$unwind": "$all"}, {"$replaceWith": "$all"}]
     together: dict[str, Any] = {f"k{n}": direction for n, (_, direction) in enumerate(sort)}
-    pages = ([{"$skip": skip}] if skip else []) + ([{"$limit": limit}] if limit else [])
     return [
         *first,
         *joined,
         *(ONE_OF_EACH if once else ()),
         {"$sort": together},
-        *pages,
+        *([{"$skip": pages.skip}] if pages.skip else ()),
+        *([{"$limit": pages.limit}] if pages.limit else ()),
         {"$replaceWith": f"${DOCUMENT}"},
     ]
 
 
-def stages(branch: Branch, limit: int) -> list[Mapping[str, Any]]:
+def stages(branch: Branch, limit: Any) -> list[Mapping[str, Any]]:
     """One branch: its documents, at most as many as may be needed, each beside what it is sorted by."""
     own: dict[str, Any] = {path: direction for path, direction in branch.keys if path is not None}
     top = ([{"$sort": own}] if own else []) + [{"$limit": limit}] if limit else []
@@ -154,11 +167,11 @@ def field_of(value: Any, name: str) -> Any:
 
 
 def sort_of(sort: Any) -> list[tuple[str, Any]]:
-    """A sort in any of the forms that pymongo takes, as pairs; empty for none."""
+    """A sort in any of the forms that pymongo takes, as pairs; empty for none. Of a path that it has twice the last counts."""
     if not sort:
         return []
     if isinstance(sort, str):
         return [(sort, 1)]
     if isinstance(sort, Mapping):
         return [*sort.items()]
-    return [(key, 1) if isinstance(key, str) else (key[0], key[1]) for key in sort]
+    return [*dict((key, 1) if isinstance(key, str) else (key[0], key[1]) for key in sort).items()]

@@ -22,7 +22,7 @@ from bson import Decimal128, ObjectId
 from lazymigrate.query import SortKey, rewrite, sort_keys
 from lazymigrate.schema import Schema
 
-__all__ = ["Turned", "compares", "order", "places", "turned"]
+__all__ = ["Turned", "compares", "means_the_same", "order", "places", "turned"]
 
 Filter = Mapping[str, Any]
 R = TypeVar("R")
@@ -50,9 +50,9 @@ def turned(schema: Schema, filter: Filter, version: int) -> Turned | None:
     for path, condition in filter.items():
         if not isinstance(path, str) or path[:1] == "$":
             return None
-        own = places(schema, path, version)
-        if own == (path,):
+        if means_the_same(schema, path, condition, version):
             continue
+        own = places(schema, path, version)
         if own is None or not compares(condition):
             return None
         moved.append((path, own))
@@ -70,6 +70,16 @@ def turned(schema: Schema, filter: Filter, version: int) -> Turned | None:
             return None
         branches.append(branch)
     return Turned(as_written, tuple(branches))
+
+
+def means_the_same(schema: Schema, path: str, condition: Any, version: int) -> bool:
+    """Whether the documents of a version that meet a condition are those that meet it at head.
+
+    What is added as null is at head where nothing was: a comparison with a value does not tell, anything else may.
+    """
+    if places(schema, path, version) != (path,):
+        return False
+    return compares(condition) or order(schema, path, version) == [SortKey(condition={}, path=path)]
 
 
 def renamed(filter: Filter, names: Mapping[str, str]) -> Filter | None:

@@ -114,7 +114,7 @@ class Draw:
         )
         if kind in ("add", "add_in"):
             return ops.add(
-                self.fresh("word") if kind == "add" else f"{self.fresh('document')}.x.y", pick(["$a", {"q": [1]}])
+                self.fresh("word") if kind == "add" else f"{self.fresh('document')}.x.y", pick(["$a", None, {"q": [1]}])
             )
         if kind == "nothing":
             return ops.nothing()

@@ -10,8 +10,9 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from lazymigrate import LazyCollection, Policy, Schema, ops
+from lazymigrate.ordering import Pages
 from lazymigrate.procedures import asking, matching, ordering
-from lazymigrate.templates import filled, slotted, template_of
+from lazymigrate.templates import filled, only_compares, slotted, slotted_pages, template_of
 
 People = Collection[dict[str, Any]]
 
@@ -77,19 +78,23 @@ def test_templates_end_with_what_they_rest_on(people: People) -> None:
     assert found(at_once, {"email": "b"}) == [2]
 
 
-def test_a_template_is_filled_where_it_is_open_and_shared_elsewhere() -> None:
+def test_a_template_is_filled_and_shares_nothing() -> None:
     stamp = {"schema_version": {"$in": [1]}}
     names = slotted({"email": "a", "n": 1}, "schema_version")
     assert names is not None
     turned = {"$or": [names, {"mail": names["email"], "n": names["n"], **stamp}]}
-    template = template_of(turned, [{"$match": turned}, {"$limit": 1}])
-    own = filled(template, {"email": 1, "n": {"$gt": 2}})
-    assert own is not None
-    assert own.filter == {"$or": [{"email": 1, "n": {"$gt": 2}}, {"mail": 1, "n": {"$gt": 2}, **stamp}]}
-    assert own.pipeline == [{"$match": own.filter}, {"$limit": 1}]
-    assert own.pipeline[1] is template.pipeline[1]
-    assert filled(template, {"email": 1, "n": None}) is None
-    assert filled(template, {"email": "n", "n": "email"}).filter["$or"][0] == {"email": "n", "n": "email"}  # type: ignore[union-attr]
+    pages = slotted_pages(Pages.of(3, -2))
+    template = template_of(turned, [{"$match": turned}, {"$limit": pages.most}, {"$skip": pages.skip}, {"$limit": 7}])
+    asked = {"email": 1, "n": {"$gt": 2}}
+    own = filled(template, asked, 10, 5)
+    expected = {"$or": [asked, {"mail": 1, "n": {"$gt": 2}, **stamp}]}
+    assert own.pipeline == [{"$match": expected}, {"$limit": 15}, {"$skip": 10}, {"$limit": 7}]
+    own.pipeline[0]["$match"]["$or"][1]["schema_version"]["$in"].append("what a listener does")
+    assert filled(template, asked, 10, 5).pipeline[0]["$match"] == expected
+    alone = template_of(turned, None)
+    assert filled(alone, asked, 0, 0).filter == expected
+    assert filled(alone, {"email": "n", "n": "email"}, 0, 0).filter["$or"][0] == {"email": "n", "n": "email"}
+    assert not only_compares({"email": 1, "n": None})
 
 
 @pytest.mark.parametrize("filter", [{"email": None}, {"email": {"$ne": 1}}, {"schema_version": 1}, {"$or": [{"a": 1}]}])
@@ -140,9 +145,47 @@ def test_options_that_change_what_is_sent_have_no_template(
     with client.start_session() as session:
         assert in_order(mixed, {"email": {"$gte": "b"}}, session=session) == [2]
     assert in_order(mixed, {"email": {"$gte": "B"}}, collation={"locale": "en", "strength": 1}) == [2]
-    monkeypatch.setattr(asking, "is_plain", lambda _: True)
+    monkeypatch.setattr(asking, "is_regular", lambda *_: True)
     with pytest.raises(OperationFailure):  # a transaction knows no `$unionWith`
         in_transaction()
+
+
+def test_pages_of_one_order_are_one_query(mixed: LazyCollection[dict[str, Any]]) -> None:
+    mixed.create_backlog_index()
+    for skip in range(1, 4):
+        for limit in (1, 2, 3):
+            assert in_order(mixed, {}, skip=skip, limit=limit) == [2, 1, 3, 4][skip : skip + limit]
+    assert len(mixed._scope.presence.look.templates) == 2  # one of them for a single document
+
+
+def test_there_is_no_end_of_queries_and_an_end_of_templates(
+    mixed: LazyCollection[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "MANY", 5)
+    for number in range(12):
+        assert found(mixed, {"email": "a", f"other_{number}": 1}) == []
+        assert len(mixed._scope.presence.look.templates) <= 5
+    at_once = LazyCollection(mixed.raw, renamed(), Policy(recheck=0))
+    assert found(at_once, {"email": "a"}) == [1, 3]
+    assert not at_once._scope.presence.look.templates  # none of them would ever be used
+
+
+def test_what_was_worked_out_before_a_look_is_not_used_after_it(
+    mixed: LazyCollection[dict[str, Any]], people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.delete_many({"schema_version": {"$in": [None, 1]}})
+
+    def meanwhile(filter: Any, pipeline: Any) -> Any:
+        """Another thread looks again, while the template of this one is on its way."""
+        monkeypatch.setattr(ordering, "template_of", template_of)
+        people.insert_one({"_id": 9, "mail": "a"})
+        mixed._scope.presence.forget()
+        assert found(mixed, {"email": "a", "x": 1}) == []
+        return template_of(filter, pipeline)
+
+    monkeypatch.setattr(ordering, "template_of", meanwhile)
+    assert found(mixed, {"email": "a"}) == [3]
+    assert found(mixed, {"email": "a"}) == [3, 9]
 
 
 def computed() -> Schema:

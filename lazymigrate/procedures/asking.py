@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lazymigrate.commands import Aggregate, Batches, Clock, Count, Find, Procedure
+from lazymigrate.presence import Look
 from lazymigrate.scope import Scope
 
-__all__ = ["Meant", "asked", "asked_find", "asked_query", "count"]
+__all__ = ["Meant", "asked", "asked_find", "asked_query", "count", "is_regular", "pinned"]
 
 if TYPE_CHECKING:
     from lazymigrate.places import Turned
@@ -76,32 +77,36 @@ def at_once(scope: Scope, query: Query, now: float) -> Query | None:
     """A query for the stored documents, where what was seen a moment ago says what becomes of it; it is asked for most queries,
     and its time is what they cost beside the driver's.
     """
-    presence = scope.presence
-    if presence.due(now, scope.policy.recheck):
+    if scope.presence.due(now, scope.policy.recheck):
         return None
-    if not presence.indexed and not presence.seen:
+    look = scope.presence.look
+    if not (look.indexed or look.seen) and not (look.lately and pinned(query.options)):
         return query
-    from lazymigrate.templates import filled, key_of
+    from lazymigrate.templates import filled, key_of, only_compares
 
-    template = presence.templates.get(key_of(query.filter, query.sort, query.skip, query.limit))
-    if template is None or not is_plain(query):
+    template = look.templates.get(key_of(query.filter, query.sort, query.skip, query.limit))
+    if template is None or not is_regular(look, query) or not only_compares(query.filter):
         return None
-    own = filled(template, query.filter)
-    if own is None:
-        return None
+    own = filled(template, query.filter, query.skip, query.limit)
     if own.pipeline is None:
         return query._replace(filter=own.filter)
     return query._replace(pipeline=own.pipeline, options={**query.options, "allowDiskUse": True})
 
 
-def is_plain(query: Query) -> bool:
-    """Whether a template says all of what becomes of a query: its options change nothing of it."""
+def is_regular(look: Look, query: Find | Batches) -> bool:
+    """Whether the same becomes of a query as of others like it: its options change nothing of it."""
     options = query.options
     if not options:
         return True
-    if not query.sort:
-        return "hint" not in options
-    return options.keys() == {"session"} and not options["session"].in_transaction
+    if "hint" in options or (pinned(options) and not look.indexed):
+        return False
+    return not query.sort or (options.keys() == {"session"} and not options["session"].in_transaction)
+
+
+def pinned(options: Mapping[str, Any]) -> bool:
+    """Whether a query may see the collection as it was some while ago."""
+    session = options.get("session")
+    return session is not None and bool(session.in_transaction or session.options.snapshot)
 
 
 def count(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[int]:

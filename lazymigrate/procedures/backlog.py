@@ -31,6 +31,7 @@ def create_backlog_index(scope: Scope) -> Procedure[str]:
             )
         options = {"name": found["name"], "partialFilterExpression": found["partialFilterExpression"]}
     name: str = yield At("sweep", CreateIndex(wanted.keys, options))
+    scope.presence.forget()  # what was known of the collection's indexes
     return name
 
 

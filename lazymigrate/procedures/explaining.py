@@ -22,7 +22,7 @@ Filter = Mapping[str, Any]
 def explain(scope: Scope, filter: Filter, options: Mapping[str, Any]) -> Procedure[Explanation]:
     """What is run for a filter, version by version, as the server explains it: each part is run once."""
     schema = scope.schema
-    versions = yield from possible_versions(scope)
+    versions = yield from possible_versions(scope, options)
     ways = {version: way(scope, filter, version, options) for version in versions}
     known = {v: own for v, own in ways.items() if isinstance(own, Turned) and (own.branches or not own.as_written)}
     hard = [own for own in ways.values() if isinstance(own, Rewriting)]

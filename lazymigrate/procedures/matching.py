@@ -28,7 +28,8 @@ from lazymigrate.commands import (
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import UnsafeQueryError, UnsafeQueryWarning
 from lazymigrate.places import Turned, turned
-from lazymigrate.procedures.asking import Meant
+from lazymigrate.presence import Look
+from lazymigrate.procedures.asking import Meant, pinned
 from lazymigrate.procedures.coverage import whole_index
 from lazymigrate.procedures.scanning import identities
 from lazymigrate.query import AS_STORED, NEAREST, Rewriting, rewrite, touched, touched_path
@@ -41,14 +42,19 @@ __all__ = [
     "besides",
     "combined",
     "leading",
+    "looked",
     "meant",
     "part",
     "possible_versions",
     "stored_versions",
     "unsafe_query",
+    "versions_of",
     "way",
 ]
 
+HISTORY = (
+    600.0  # seconds: longer than a snapshot is kept (300), or a transaction may take (60), where nobody changed that
+)
 Filter = Mapping[str, Any]
 Options = Mapping[str, Any]
 
@@ -66,7 +72,7 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
         beside = yield from meant(scope, rest, options, versions=versions)
         return Meant({**near, "$and": [beside.filter]}, {**near, "$and": [beside.others]}, beside.ways)
     if versions is None:
-        versions = yield from possible_versions(scope)
+        versions = yield from possible_versions(scope, options)
     ways: dict[int, Turned] = {}
     hard: list[Rewriting] = []
     for version in versions:
@@ -194,48 +200,66 @@ def outside() -> int:
     return level
 
 
-def possible_versions(scope: Scope) -> Procedure[Sequence[int]]:
-    """The outdated versions that may be there."""
+def possible_versions(scope: Scope, options: Options) -> Procedure[Sequence[int]]:
+    """The outdated versions that a query with these options may meet."""
+    return versions_of(scope.schema, (yield from looked(scope)), options)
+
+
+def versions_of(schema: Schema, look: Look, options: Options) -> Sequence[int]:
+    """Those that a look leaves possible."""
+    if look.indexed:
+        return range(schema.oldest, schema.settled)
+    return sorted(look.lately if pinned(options) else look.seen)
+
+
+def looked(scope: Scope) -> Procedure[Look]:
+    """What the last look saw, which is `Policy.recheck` seconds ago at most."""
     presence = scope.presence
-    now = yield Clock()
-    if presence.due(now, scope.policy.recheck):
-        forgotten = presence.forgotten
-        presence.indexed = (yield from whole_index(scope)) is not None
-        if not presence.indexed:
-            presence.seen = yield from stored_versions(scope)
-        indexes = yield Attempt(ListIndexes())
-        presence.leading = frozenset() if isinstance(indexes, Failure) else leading(indexes)
-        found = yield Attempt(CollectionOptions())
-        presence.collation = not isinstance(found, Failure) and bool(found.get("collation"))
-        presence.templates.clear()
-        presence.looked = now if presence.forgotten == forgotten else None  # it may have looked too early
-    return known_versions(scope)
-
-
-def known_versions(scope: Scope) -> Sequence[int]:
-    """The outdated versions that may be there, by the last look."""
-    schema, presence = scope.schema, scope.presence
-    return range(schema.oldest, schema.settled) if presence.indexed else sorted(presence.seen)
+    now: float = yield Clock()
+    before = presence.look
+    if not presence.due(now, scope.policy.recheck):
+        return before
+    forgotten = presence.forgotten
+    indexed = (yield from whole_index(scope)) is not None
+    seen = frozenset[int]() if indexed else (yield from counted_versions(scope))
+    indexes = yield Attempt(ListIndexes())
+    found = yield Attempt(CollectionOptions())
+    recent = {version: at for version, at in before.lately.items() if now - at < HISTORY}
+    presence.look = Look(
+        at=now,
+        forgotten=forgotten,  # what this process has made outdated meanwhile, it may have missed
+        indexed=indexed,
+        seen=seen,
+        lately=recent | dict.fromkeys(before.seen | seen, now),
+        leading=frozenset() if isinstance(indexes, Failure) else leading(indexes),
+        collation=not isinstance(found, Failure) and bool(found.get("collation")),
+    )
+    return presence.look
 
 
 def stored_versions(scope: Scope) -> Procedure[frozenset[int]]:
     """The outdated versions that are there now: one look at the backlog index for each where it is there, else one scan."""
     schema = scope.schema
-    versions = range(schema.oldest, schema.settled)
     if not scope.presence.indexed:
-        counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
-        return frozenset(version for version in counted.by_version if version in versions)
+        return (yield from counted_versions(scope))
     looks: list[list[dict[str, Any]]] = [
         [
             {"$match": at_versions(schema.version_field, [version], schema.base)},
             {"$limit": 1},
             {"$project": {"_id": 0, "version": {"$literal": version}}},
         ]
-        for version in versions
+        for version in range(schema.oldest, schema.settled)
     ]
     others: list[dict[str, Any]] = [{"$unionWith": {"coll": scope.name, "pipeline": look}} for look in looks[1:]]
     raws: list[bytes] = yield Aggregate([*looks[0], *others])
     return frozenset(scope.decode(raw)["version"] for raw in raws)
+
+
+def counted_versions(scope: Scope) -> Procedure[frozenset[int]]:
+    """The same by a scan."""
+    schema = scope.schema
+    counted = Coverage.of(schema, scope.name, (yield StampCounts(schema.version_field)))
+    return frozenset(counted.by_version).intersection(range(schema.oldest, schema.settled))
 
 
 def leading(indexes: Iterable[Mapping[str, Any]]) -> frozenset[str]:

@@ -7,21 +7,31 @@ from itertools import product
 from typing import Any, TypeVar
 
 from lazymigrate.commands import Batches, Find, Procedure
-from lazymigrate.ordering import Branch, at_hand, branches_of, ordered, sort_of
-from lazymigrate.places import Turned, compares, order, places, turned
-from lazymigrate.procedures.asking import Meant, is_plain
-from lazymigrate.procedures.matching import at, combined, meant, part, possible_versions, stored_versions, unsafe_query
+from lazymigrate.ordering import Branch, Pages, at_hand, branches_of, ordered, sort_of
+from lazymigrate.places import Turned, compares, means_the_same, order, turned
+from lazymigrate.presence import Look
+from lazymigrate.procedures.asking import Meant, is_regular
+from lazymigrate.procedures.matching import (
+    at,
+    combined,
+    looked,
+    meant,
+    part,
+    stored_versions,
+    unsafe_query,
+    versions_of,
+)
 from lazymigrate.procedures.scanning import for_aggregate, sorted_by
 from lazymigrate.procedures.writes import in_transaction
 from lazymigrate.query import SortKey, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
-from lazymigrate.templates import key_of, slotted, template_of
+from lazymigrate.templates import filled, key_of, slotted, slotted_pages, template_of
 from lazymigrate.versions import at_versions
 
 __all__ = ["prepared"]
 
-MANY = 1000  # templates
+MANY = 200  # templates: of queries that differ in more than their values an application has few
 STORED = "lazymigrate stored"  # a name that no application has: it keeps a document as it was before it is upgraded
 Filter = Mapping[str, Any]
 Sort = list[tuple[str, Any]]
@@ -35,18 +45,30 @@ def prepared(scope: Scope, query: Query) -> Procedure[Query]:
     moved = {path for path, direction in sort if in_documents(path, direction) and touched_path(schema, path)}
     if not moved and not touched(schema, query.filter):
         return query
-    versions = yield from possible_versions(scope)
+    look = yield from looked(scope)
+    versions = versions_of(schema, look, query.options)
     if not versions:
         return query
-    key = key_of(query.filter, query.sort, query.skip, query.limit) if is_plain(query) else None
-    slots = None if key is None else slotted(query.filter, schema.version_field)
-    if slots is not None and same_for_all(schema, slots, moved, versions):
-        general = yield from worked_out(scope, query._replace(filter=slots), sort, moved, versions)
-        templates = scope.presence.templates
-        if len(templates) == MANY:
-            templates.clear()
-        templates[key] = template_of(general.filter, general.pipeline)
-    return (yield from worked_out(scope, query, sort, moved, versions))
+    pages = Pages.of(query.skip, query.limit)
+    slots = slotted_query(scope, look, query)
+    if slots is None or not same_for_all(schema, slots, moved, versions):
+        return (yield from worked_out(scope, query, sort, moved, versions, pages))
+    general = yield from worked_out(scope, query._replace(filter=slots), sort, moved, versions, slotted_pages(pages))
+    template = template_of(general.filter, general.pipeline)
+    if len(look.templates) >= MANY:
+        look.templates.clear()
+    look.templates[key_of(query.filter, query.sort, query.skip, query.limit)] = template
+    own = filled(template, query.filter, query.skip, query.limit)
+    return general._replace(filter=own.filter, pipeline=own.pipeline)
+
+
+def slotted_query(scope: Scope, look: Look, query: Find | Batches) -> Filter | None:
+    """The filter of a query with slots in it; None where it is not worth while to keep what becomes of it, or impossible."""
+    if scope.policy.recheck <= 0 or not is_regular(look, query):
+        return None
+    if key_of(query.filter, query.sort, query.skip, query.limit) is None:
+        return None
+    return slotted(query.filter, scope.schema.version_field)
 
 
 def same_for_all(schema: Schema, slots: Filter, moved: Collection[str], versions: Sequence[int]) -> bool:
@@ -57,7 +79,7 @@ def same_for_all(schema: Schema, slots: Filter, moved: Collection[str], versions
 
 
 def worked_out(
-    scope: Scope, query: Query, sort: Sort, moved: Collection[str], versions: Sequence[int]
+    scope: Scope, query: Query, sort: Sort, moved: Collection[str], versions: Sequence[int], pages: Pages
 ) -> Procedure[Query]:
     """What becomes of a query, of which revisions may touch the filter or the paths that are `moved`."""
     schema = scope.schema
@@ -67,9 +89,9 @@ def worked_out(
     asked = yield from meant(scope, query.filter, query.options, versions=versions)
     plain = [[SortKey(condition={}, path=path)] for path, _ in sort]
     odd = {
-        version: keys[version]
-        for version in versions
-        if moved and keys[version] != plain and answered(scope, sort, version, keys[version])
+        version: own
+        for version, own in keys.items()
+        if version in versions and own != plain and answered(scope, sort, version, own)
     }
     if not odd:
         return query._replace(filter=asked.filter, options=asked.options(query.options))
@@ -79,8 +101,8 @@ def worked_out(
     options = {**for_aggregate(asked.options(query.options)), "allowDiskUse": True}
     first = abs(query.limit) == 1 and not query.skip  # of a document that is met twice, either will do
     once = not first and "collation" not in options and not scope.presence.collation
-    pages, alone = {"skip": query.skip, "limit": abs(query.limit)}, in_transaction(query.options)
-    pipeline = ordered(scope.name, ways, sort, **pages, once=once, in_transaction=alone)
+    alone = in_transaction(query.options)
+    pipeline = ordered(scope.name, ways, sort, pages, once=once, in_transaction=alone)
     return query._replace(pipeline=pipeline, options=options)
 
 
@@ -166,7 +188,7 @@ def moved_paths(scope: Scope, filter: Filter, version: int) -> set[str] | None:
     for path, condition in filter.items():
         if path[:1] == "$":
             return None
-        if places(scope.schema, path, version) != (path,):
+        if not means_the_same(scope.schema, path, condition, version):
             if not compares(condition):
                 return None
             moved.add(path)
