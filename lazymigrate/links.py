@@ -17,7 +17,16 @@ from lazymigrate.turning import NotTurnedError, turned
 if TYPE_CHECKING:
     from lazymigrate.schema import Schema
 
-__all__ = ["BlockedError", "Link", "Touching", "before_all", "in_the_way", "links_to_head"]
+__all__ = [
+    "BlockedError",
+    "Link",
+    "Touching",
+    "before_all",
+    "depended_on",
+    "functions_among",
+    "in_the_way",
+    "links_to_head",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +98,22 @@ def before_all(node: Node, links: Sequence[Link], *, collation: bool) -> Node:
     return node
 
 
-def in_the_way(links: Sequence[Link], error: BlockedError) -> list[int]:
-    """The revisions with functions that the value at a path may depend on, or else all that have some."""
-    wanted: frozenset[str] | None = frozenset(error.path[:1]) or None
-    found: list[int] = []
-    for link in reversed(links[: error.index + 1]):
+def depended_on(links: Sequence[Link], names: frozenset[str] | None) -> list[Link]:
+    """The links, in order, that what stands in these top-level fields after all of them depends on; None is all fields."""
+    found: list[Link] = []
+    wanted = names
+    for link in reversed(links):
         if wanted is None or link.changes is None or not wanted.isdisjoint(link.changes):
-            if not link.renders:
-                found.append(link.number)
+            found.append(link)
             wanted = None if wanted is None or link.changes is None else wanted | link.changes | link.uses
-    every = [link.number for link in links if not link.renders]
-    return sorted(set(found or every))
+    return found[::-1]
+
+
+def in_the_way(links: Sequence[Link], error: BlockedError) -> list[int]:
+    """The revisions with functions that the value at a path may depend on."""
+    return functions_among(depended_on(links[: error.index + 1], frozenset(error.path[:1]) or None))
+
+
+def functions_among(links: Sequence[Link]) -> list[int]:
+    """The revisions of those that cannot run inside MongoDB."""
+    return sorted({link.number for link in links if not link.renders})

@@ -13,7 +13,16 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from lazymigrate.links import BlockedError, Link, before_all, in_the_way, links_to_head
+from lazymigrate.links import (
+    BlockedError,
+    Link,
+    before_all,
+    depended_on,
+    functions_among,
+    in_the_way,
+    links_to_head,
+)
+from lazymigrate.operation import Operation
 from lazymigrate.origin import At, Constant, Either, Nothing, Origin
 from lazymigrate.predicates import (
     Calculated,
@@ -35,7 +44,19 @@ from lazymigrate.turning import NotTurnedError, Source, condition_of, turned
 if TYPE_CHECKING:
     from lazymigrate.schema import Schema
 
-__all__ = ["AS_STORED", "NEAREST", "Kind", "Rewriting", "SortKey", "rewrite", "sort_keys", "touched", "touched_path"]
+__all__ = [
+    "AS_STORED",
+    "NEAREST",
+    "Kind",
+    "Rewriting",
+    "SortKey",
+    "names_in",
+    "rewrite",
+    "sort_keys",
+    "touched",
+    "touched_path",
+    "upgrade_of",
+]
 
 Kind = Literal["same", "rewritten", "inside", "unsafe"]
 Unsafe: TypeAlias = tuple[str, int]
@@ -89,7 +110,7 @@ def rewrite(schema: Schema, filter: Mapping[str, Any], version: int, *, collatio
     if not links:
         return unchanged
     unsafe = dict.fromkeys((name, links[-1].number) for name in _unanswerable(asked))
-    declared, blocked = schema.chain(version, schema.head).declared, False
+    blocked = False
 
     def before(leaf: Leaf | Calculated | Verbatim) -> Node:
         nonlocal blocked
@@ -99,8 +120,7 @@ def rewrite(schema: Schema, filter: Mapping[str, Any], version: int, *, collatio
             return before_all(leaf, links, collation=collation)
         except BlockedError as error:
             blocked = True
-            if not declared:
-                unsafe.update(dict.fromkeys(_culprits(leaf, links, error, collation=collation)))
+            unsafe.update(dict.fromkeys(_culprits(leaf, links, error, collation=collation)))
             return leaf
 
     found = exchanged(asked, before)
@@ -224,6 +244,33 @@ def _touched(filter: Mapping[str, Any], changes: Container[str]) -> bool:
 def touched_path(schema: Schema, path: str) -> bool:
     """Whether any revision may touch what stands at a path."""
     return path.partition(".")[0] in _changes(schema)
+
+
+def upgrade_of(schema: Schema, version: int, names: frozenset[str] | None) -> list[Operation] | None:
+    """The operations that bring these top-level fields of a document of a version to head; all fields for None.
+
+    None where a function may touch one of them. What else the chain does, functions included, is left out.
+    """
+    links = depended_on(links_to_head(schema, version), names)
+    operations = [link.source for link in links if isinstance(link.source, Operation)]
+    return None if functions_among(links) else operations
+
+
+def names_in(filter: Mapping[str, Any]) -> frozenset[str] | None:
+    """The top-level fields that a filter asks for; None where that cannot be told."""
+    found: set[str] = set()
+    for name, condition in filter.items():
+        if name in _LOGICAL:
+            parts = [names_in(part) for part in condition]
+            if None in parts:
+                return None
+            found.update(*(part for part in parts if part is not None))
+        elif name[:1] == "$":
+            if name != "$comment":
+                return None
+        else:
+            found.add(name.partition(".")[0])
+    return frozenset(found)
 
 
 def _unanswerable(asked: Node) -> Iterator[str]:

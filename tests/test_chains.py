@@ -180,11 +180,18 @@ class Draw:
                 return ops.compute(self.fresh("other"), python=lambda d, n=name: d.get(n), mongo=f"${name}")
 
 
-def draw_schema(chance: random.Random) -> Schema:
+def tally(document: dict[str, Any]) -> None:
+    document["tally"] = document.get("tally", 0) + 1
+
+
+def draw_schema(chance: random.Random, *, aside: bool = False) -> Schema:
+    """A chain; with functions in it that touch nothing of what operations do, `aside`."""
     draw = Draw(chance)
     schema = Schema("people")
     wanted = chance.randint(1, 8)
     while wanted:
+        if aside and chance.random() < 0.3:
+            schema.revision(schema.head + 1, name=f"tally_{schema.head}", touches={"tally"})(tally)
         operation = draw.operation()
         if operation is not None:
             schema.revision(schema.head + 1, operation)

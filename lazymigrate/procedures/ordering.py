@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, TypeVar
 
 from lazymigrate.commands import Batches, Find, Procedure
+from lazymigrate.links import depended_on, functions_among, links_to_head
 from lazymigrate.ordering import Branch, Pages, at_hand, branches_of, ordered, sort_of
 from lazymigrate.places import Turned, compares, means_the_same, order, turned
 from lazymigrate.presence import Look
@@ -23,7 +24,8 @@ from lazymigrate.procedures.matching import (
 )
 from lazymigrate.procedures.scanning import for_aggregate, sorted_by
 from lazymigrate.procedures.writes import in_transaction
-from lazymigrate.query import SortKey, touched, touched_path
+from lazymigrate.query import SortKey, touched, touched_path, upgrade_of
+from lazymigrate.rendering import safe_conditions, stages
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
 from lazymigrate.templates import filled, key_of, slotted, slotted_pages, template_of
@@ -212,18 +214,14 @@ def stamp(schema: Schema, versions: Sequence[int]) -> dict[str, Any]:
 
 def answered(scope: Scope, sort: Sort, version: int, keys: Sequence[list[SortKey] | None]) -> bool:
     """Whether what is sorted by can be had at a version, or is asked for as it is written, since a function may touch it."""
-    schema = scope.schema
-    if None not in keys or schema.chain(version, schema.head).declared:
-        return True
-    unsafe = [(path, culprit(schema, path, version)) for (path, _), own in zip(sort, keys, strict=True) if own is None]
-    return unsafe_query(scope, unsafe)
-
-
-def culprit(schema: Schema, path: str, version: int) -> int:
-    """The first revision above a version that is not declared and may touch a path."""
-    name = path.partition(".")[0]
-    later = [revision for revision in schema.revisions if revision.version > version and not revision.declared]
-    return next((r.version for r in later if r.fields is None or name in r.fields), schema.head)
+    links = links_to_head(scope.schema, version)
+    unsafe = [
+        (path, number)
+        for (path, _), own in zip(sort, keys, strict=True)
+        if own is None
+        for number in functions_among(depended_on(links, frozenset([path.partition(".")[0]])))
+    ]
+    return not unsafe or unsafe_query(scope, unsafe)
 
 
 def ways_of(
@@ -242,9 +240,11 @@ def ways_of(
         return [*branches_of(found, sort, known)]
     ways: list[Branch | Stages] = []
     left = found
-    if scope.inside and schema.chain(version, schema.head).declared:
-        safe = schema.safe_filter(version)
-        before = [{"$set": {STORED: "$$ROOT"}}, *schema.pipeline(version)]
+    names = frozenset(path.partition(".")[0] for path, _ in sort)
+    operations = upgrade_of(schema, version, names) if scope.inside else None
+    if operations is not None:
+        safe = {"$and": [stamp(schema, [version]), *safe_conditions(operations)]}
+        before = [{"$set": {STORED: "$$ROOT"}}, *stages(operations, schema.version_field, schema.head)]
         ways.append(Branch(filter={"$and": [found, safe]}, keys=sort, constants={}, before=before, kept=STORED))
         left = {"$and": [found, {"$nor": [safe]}]}
     keyed = yield from sorted_by(scope, left, [path for path, _ in sort], query.options)

@@ -1,7 +1,7 @@
 """Finding outdated documents by what they will be, where their filter cannot be turned round: correct at any price.
 
-Where the chain is declared the server upgrades and matches, and `_id`s come back. The documents on which it is not exact,
-and all of a chain with functions, are read a batch at a time, upgraded here, and sent back to be matched: the server's own
+Where no function may touch what is asked for, the server upgrades that and matches, and `_id`s come back. The documents on which
+it is not exact, and all of them where one may, are read a batch at a time, upgraded here, and sent back to be matched: the server's own
 matcher decides, and never more than a batch is in memory, but for the `_id`s of what matches.
 """
 
@@ -19,6 +19,8 @@ from lazymigrate.exceptions import DocumentError, LazyMigrateError
 from lazymigrate.ordering import key_fields, on_hand
 from lazymigrate.outcome import Settled, Upgraded, outcome
 from lazymigrate.procedures.quarantine import list_errors
+from lazymigrate.query import names_in, upgrade_of
+from lazymigrate.rendering import safe_conditions, stages
 from lazymigrate.scope import LOGGER, Scope
 from lazymigrate.versions import at_versions
 
@@ -61,9 +63,11 @@ def matching_ids(scope: Scope, filter: Filter, version: int, options: Options) -
     own = for_aggregate(options)
     found: list[bytes] = []
     left: Filter = stamped
-    if scope.inside and schema.chain(version, schema.head).declared:
-        safe = schema.safe_filter(version)
-        pipeline = [{"$match": safe}, *schema.pipeline(version), {"$match": filter}, {"$project": {"_id": 1}}]
+    operations = upgrade_of(schema, version, names_in(filter)) if scope.inside else None
+    if operations is not None:
+        safe = {"$and": [stamped, *safe_conditions(operations)]}
+        upgrade = stages(operations, schema.version_field, schema.head)
+        pipeline = [{"$match": safe}, *upgrade, {"$match": filter}, {"$project": {"_id": 1}}]
         too_many = MOST // 14 + 2  # bytes of the least document with an `_id`
         found += yield Aggregate([*pipeline, {"$limit": too_many}], {**own, "allowDiskUse": True})
         refuse_more(scope, len(found), sum(map(len, found)))
