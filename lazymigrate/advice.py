@@ -23,22 +23,21 @@ def next_step(schema: str, counts: Coverage, run: Run | None) -> str:
     """The next step for the collection of this schema: fit for a terminal, and its commands, in backticks, for a shell."""
     name = shlex.quote(printable(schema).replace("`", "'"))
     state = None if run is None else run.state
-    unlisted = counts.outdated - min(counts.quarantined, counts.outdated)
     if run is not None and state in AT_WORK:
         return f"A {run.kind} is at work: wait, or `lazymigrate run pause {name}`."
     if run is not None and state == "paused":
         return f"A {run.kind} is paused: `lazymigrate run resume {name}`."
     if state == "errored" and counts.outdated:
         return "The last run ended as errored: see `lazymigrate quarantine ls`, mend what fails, and sweep again."
-    if unlisted:
+    if counts.to_sweep:
         again = run is not None and run.kind == "sweep" and state in WAITING
         about = "about " if counts.sampled else ""
-        which = "1 outdated document" if unlisted == 1 else f"{about}{unlisted:,} outdated documents"
+        which = "1 outdated document" if counts.to_sweep == 1 else f"{about}{counts.to_sweep:,} outdated documents"
         return f"{'Go on with' if again else 'Sweep'} {which}: `lazymigrate sweep {name}`."
     if counts.quarantined:
         return (
             "Mend what fails (`lazymigrate quarantine ls` lists it), deploy that, and try again: "
-            "`lazymigrate quarantine retry --all`."
+            "`lazymigrate quarantine retry --all`, which also takes off the list what was mended already."
         )
     if counts.retired:
         return (
@@ -59,7 +58,10 @@ def next_step(schema: str, counts: Coverage, run: Run | None) -> str:
     if counts.retirable > counts.oldest:
         one = counts.retirable == counts.oldest + 1
         which = f"revision {counts.retirable}" if one else f"revisions up to {counts.retirable}"
-        return f"Complete; {which} can be retired: `lazymigrate retire {name} {counts.retirable}`."
+        return (
+            f"Complete; {which} can be retired when no older release writes any more: "
+            f"`lazymigrate retire {name} {counts.retirable}`."
+        )
     return "Nothing to do: complete."
 
 

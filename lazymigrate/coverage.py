@@ -35,7 +35,8 @@ class Coverage:
     - `outdated`: valid versions below; `ahead`: above head; `retired`: below the oldest this code can upgrade;
       `invalid`: with a stamp that is not a version, in `invalid_types` by the BSON type of the stamp. With `at_head` these
       add up to `total`.
-    - `quarantined`: how many documents of the collection are listed in the quarantine, which nothing leaves by itself.
+    - `quarantined`: how many documents of the collection are listed in the quarantine, which nothing leaves by itself, not even what
+      was mended or deleted since; `spared`: those of them that are outdated, which a sweep leaves to a retry.
     - `source`: `"scan"`, all documents were looked at; `"index"`, the backlog index was, in which only those are that are
       not at head: all others are then under head in `by_version`, and `total` is what the collection's metadata say;
       `"sample"`, `sampled` documents were drawn at random, and the true `ratio` is within `interval` in 95 of 100 cases.
@@ -57,6 +58,12 @@ class Coverage:
     source: Source = "scan"
     sampled: int = 0
     interval: tuple[float, float] | None = None
+    spared: int = 0
+
+    @property
+    def to_sweep(self) -> int:
+        """The outdated documents that a sweep takes."""
+        return max(0, self.outdated - self.spared)
 
     @property
     def ratio(self) -> float:

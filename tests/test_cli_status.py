@@ -80,7 +80,7 @@ def test_status_shows_every_collection_and_what_to_do_next(shell: Shell) -> None
     assert "people 2 3 33.3%" in said
     assert "orders 2 1 100.0%" in said
     assert "people Sweep 2 outdated documents: `lazymigrate sweep people`." in said
-    assert "orders Complete; revision 2 can be retired: `lazymigrate retire orders 2`." in said
+    assert "orders Complete; revision 2 can be retired when no older release writes any more: `lazymigrate retire orders 2`." in said
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 

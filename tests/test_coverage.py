@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from schemas import declared, users
 
 from lazymigrate import AsyncLazyCollection, CoverageError, LazyCollection, Schema, ops
+from lazymigrate.advice import next_step
 from lazymigrate.coverage import Coverage, percent, wilson
 from lazymigrate.trend import TrendPoint, forecast
 from lazymigrate.versions import parse_stamp
@@ -104,6 +105,23 @@ async def test_every_driver_counts_the_same(bench: Bench) -> None:
     if bench.name != "memory":
         assert "from a sample of 2)" in str(await bench.call(people.coverage(sample=2)))
         assert "1 of 3 documents at head (33.3%), 1 outdated" in str(await bench.call(people.coverage(sample=50)))
+
+
+async def test_what_is_listed_and_mended_does_not_hide_what_is_outdated(bench: Bench) -> None:
+    for number in range(6):
+        bench.put({"_id": number, "mail": 1})  # nothing to make names of: each fails
+    people = bench.open(users())
+    await bench.call(people.sweep())
+    before = await bench.call(people.coverage())
+    assert (before.outdated, before.quarantined, before.spared, before.to_sweep) == (6, 6, 6, 0)
+    bench.put(
+        {"_id": 0, "first_name": "A", "last_name": "B", "email": "c", "schema_version": 3}
+    )  # mended by the application
+    bench.remove(1)
+    bench.put({"_id": "new", "name": "Ada Lovelace", "mail": "m"})
+    after = await bench.call(people.coverage())
+    assert (after.outdated, after.quarantined, after.spared, after.to_sweep) == (5, 6, 4, 1)
+    assert "Sweep 1 outdated document:" in next_step("users", after, None)
 
 
 def test_what_the_index_costs_grows_with_what_is_outdated(client: Any, people: Any) -> None:

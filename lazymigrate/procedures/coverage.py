@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lazymigrate.backlog import conditions, index
 from lazymigrate.commands import At, Count, EstimatedCount, Procedure, StampCounts
 from lazymigrate.coverage import Coverage
 from lazymigrate.exceptions import CoverageError
-from lazymigrate.procedures.quarantine import count_listed
+from lazymigrate.procedures.quarantine import count_listed, count_listed_among
 from lazymigrate.scope import Scope
+from lazymigrate.versions import outdated_filter
 from lazymigrate.wording import documents
 
 __all__ = ["coverage", "proven", "require", "whole_index"]
@@ -18,24 +20,29 @@ __all__ = ["coverage", "proven", "require", "whole_index"]
 NO_INDEXES = frozenset({13, 166})  # whoever may not list indexes, or asks for those of a view, counts without
 
 
-def coverage(scope: Scope, *, sample: int | None = None) -> Procedure[Coverage]:
+def coverage(scope: Scope, *, sample: int | None = None, listed: bool = True) -> Procedure[Coverage]:
     """The documents per version: nothing but counts comes back.
 
     From the backlog index where there is one, at the cost of what is not at head; else in one scan. With `sample`, that
-    many documents are drawn at random, and the counts are estimates.
+    many documents are drawn at random, and the counts are estimates. Without `listed`, the quarantine is not asked.
     """
     if sample is not None and (type(sample) is not int or sample < 1):
         raise ValueError(f"{scope.name}: sample={sample!r}: it is a number of documents, at least 1.")
     schema, field = scope.schema, scope.schema.version_field
-    quarantined = yield count_listed(scope)
+    quarantined = (yield count_listed(scope)) if listed else 0
     if sample is not None:
         total = yield EstimatedCount()
         counts = yield StampCounts(field, sample=sample)
-        return Coverage.estimated(schema, scope.name, counts, quarantined, total=total)
-    if (yield from whole_index(scope)) is None:
-        return Coverage.of(schema, scope.name, (yield StampCounts(field)), quarantined)
-    counts = yield from of_backlog(scope)
-    return Coverage.of(schema, scope.name, counts, quarantined, total=(yield EstimatedCount()))
+        counted = Coverage.estimated(schema, scope.name, counts, quarantined, total=total)
+    elif (yield from whole_index(scope)) is None:
+        counted = Coverage.of(schema, scope.name, (yield StampCounts(field)), quarantined)
+    else:
+        counts = yield from of_backlog(scope)
+        counted = Coverage.of(schema, scope.name, counts, quarantined, total=(yield EstimatedCount()))
+    if quarantined and counted.outdated:
+        outdated = outdated_filter(field, schema.oldest, schema.settled, schema.base)
+        counted = replace(counted, spared=(yield from count_listed_among(scope, outdated)))
+    return counted
 
 
 def of_backlog(scope: Scope) -> Procedure[list[tuple[str, Any, int]]]:

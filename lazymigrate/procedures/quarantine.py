@@ -32,6 +32,7 @@ from lazymigrate.scope import LOGGER, Scope
 
 __all__ = [
     "count_listed",
+    "count_listed_among",
     "entries",
     "entries_of",
     "forget",
@@ -80,6 +81,19 @@ def list_errors(scope: Scope, errors: Sequence[DocumentError], codes: Sequence[i
 def count_listed(scope: Scope) -> At:
     """The command that counts the listed documents of the collection."""
     return At("quarantine", Count(between(scope.name)))
+
+
+def count_listed_among(scope: Scope, filter: Mapping[str, Any]) -> Procedure[int]:
+    """How many documents match and are listed."""
+    found = 0
+    after: Any = LOWEST
+    while True:
+        page = Find(between(scope.name, after), sort=[("_id", 1)], limit=PAGE, options={"projection": {"_id": 1}})
+        ids = [listed_id(scope, raw) for raw in (yield At("quarantine", page))]
+        if not ids:
+            return found
+        found += yield Count({"$and": [{"_id": {"$in": ids}}, filter]})
+        after = ids[-1]
 
 
 def entries(scope: Scope, *, after: Any = LOWEST, limit: int = 0) -> Procedure[list[QuarantineEntry]]:

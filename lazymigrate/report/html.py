@@ -115,7 +115,7 @@ def section(overview: CollectionOverview, place: int) -> Markup:
 def badge(overview: CollectionOverview) -> Markup:
     """What there is to say of a collection in two words, or in twice two."""
     counts = overview.coverage
-    unlisted = counts.outdated - min(counts.quarantined, counts.outdated)
+    unlisted = counts.to_sweep
     wrong = counts.invalid + counts.retired + counts.quarantined
     found: list[Markup] = []
     if unlisted:
