@@ -67,8 +67,13 @@ class AsyncLazyCollection(AsyncUpkeep[T]):
 
     @overload
     async def find_one(
-        self, filter: Any = None, *, projection: None = None, sort: Sort | None = None, skip: int = 0, **options: Any
+        self, filter: Any = None, projection: None = None, *, sort: Sort | None = None, skip: int = 0, **options: Any
     ) -> T | None: ...
+
+    @overload
+    async def find_one(
+        self, filter: Any, projection: Projected, *, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> PartialDocument | None: ...
 
     @overload
     async def find_one(
@@ -78,8 +83,8 @@ class AsyncLazyCollection(AsyncUpkeep[T]):
     async def find_one(
         self,
         filter: Any = None,
-        *,
         projection: Projected | None = None,
+        *,
         sort: Sort | None = None,
         skip: int = 0,
         session: Any = None,
@@ -98,8 +103,13 @@ class AsyncLazyCollection(AsyncUpkeep[T]):
 
     @overload
     def find(
-        self, filter: Filter | None = None, *, projection: None = None, sort: Sort | None = None, **options: Any
+        self, filter: Filter | None = None, projection: None = None, *, sort: Sort | None = None, **options: Any
     ) -> AsyncLazyCursor[T]: ...
+
+    @overload
+    def find(
+        self, filter: Filter | None, projection: Projected, *, sort: Sort | None = None, **options: Any
+    ) -> AsyncLazyCursor[PartialDocument]: ...
 
     @overload
     def find(
@@ -109,8 +119,8 @@ class AsyncLazyCollection(AsyncUpkeep[T]):
     def find(
         self,
         filter: Filter | None = None,
-        *,
         projection: Projected | None = None,
+        *,
         sort: Sort | None = None,
         skip: int = 0,
         limit: int = 0,

@@ -73,8 +73,13 @@ class LazyCollection(Upkeep[T]):
 
     @overload
     def find_one(
-        self, filter: Any = None, *, projection: None = None, sort: Sort | None = None, skip: int = 0, **options: Any
+        self, filter: Any = None, projection: None = None, *, sort: Sort | None = None, skip: int = 0, **options: Any
     ) -> T | None: ...
+
+    @overload
+    def find_one(
+        self, filter: Any, projection: Projected, *, sort: Sort | None = None, skip: int = 0, **options: Any
+    ) -> PartialDocument | None: ...
 
     @overload
     def find_one(
@@ -84,8 +89,8 @@ class LazyCollection(Upkeep[T]):
     def find_one(
         self,
         filter: Any = None,
-        *,
         projection: Projected | None = None,
+        *,
         sort: Sort | None = None,
         skip: int = 0,
         session: Any = None,
@@ -107,8 +112,13 @@ class LazyCollection(Upkeep[T]):
 
     @overload
     def find(
-        self, filter: Filter | None = None, *, projection: None = None, sort: Sort | None = None, **options: Any
+        self, filter: Filter | None = None, projection: None = None, *, sort: Sort | None = None, **options: Any
     ) -> LazyCursor[T]: ...
+
+    @overload
+    def find(
+        self, filter: Filter | None, projection: Projected, *, sort: Sort | None = None, **options: Any
+    ) -> LazyCursor[PartialDocument]: ...
 
     @overload
     def find(
@@ -118,8 +128,8 @@ class LazyCollection(Upkeep[T]):
     def find(
         self,
         filter: Filter | None = None,
-        *,
         projection: Projected | None = None,
+        *,
         sort: Sort | None = None,
         skip: int = 0,
         limit: int = 0,

@@ -10,10 +10,12 @@ import pytest
 from bson import DBRef, Decimal128, Int64, ObjectId
 from bson.codec_options import CodecOptions
 from bson.son import SON
+from conftest import Bench
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
+from schemas import users
 from test_chains import START, draw_document, draw_schema
 
 from lazymigrate import Schema, UpgradeError, ops, projection, trimming
@@ -643,3 +645,10 @@ def test_slicing_again_what_the_server_sliced_would_be_wrong(people: People) -> 
     assert read(people, schema, fetched) == wanted == [{"_id": 1, "tags": [2], "email": "x"}]
     twice = Fetch(fetched.projection, (), understood(asked).whole.run)
     assert read(people, schema, twice) != wanted
+
+
+async def test_a_projection_may_be_the_second_argument(bench: Bench) -> None:
+    bench.put({"_id": 1, "name": "Ada Lovelace", "mail": "m"})
+    people = bench.open(users())
+    assert await bench.call(people.find_one({}, {"email": 1, "_id": 0})) == {"email": "m"}
+    assert await bench.list(people.find({}, ["email"])) == [{"_id": 1, "email": "m"}]
