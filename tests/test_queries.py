@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from bson import Int64
 from bson.errors import InvalidDocument
 from conftest import Bench
 from pymongo.collection import Collection
@@ -665,6 +666,21 @@ def test_a_session_that_sees_an_earlier_moment_finds_what_was_there(people: Peop
         order = [("email", 1), ("_id", 1)]
         assert ids(mixed.find({"email": "a"}, session=session).sort(order)) == [1, 2]
     assert sorted(ids(mixed.find({"email": "a"}))) == [1, 2]
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_what_is_computed_is_found_by_a_session_that_sees_an_earlier_moment(people: People, *, indexed: bool) -> None:
+    schema = Schema("people")
+    schema.revision(2, ops.convert("n", "long"))
+    people.insert_many([{"_id": 1, "n": "5"}, {"_id": 2, "n": Int64(5), "schema_version": 2}])
+    mixed = LazyCollection(people, schema)
+    if indexed:
+        mixed.create_backlog_index()
+    with people.database.client.start_session(snapshot=True) as session:
+        for _ in range(2):
+            assert sorted(ids(mixed.find({"n": {"$type": "long"}}, session=session))) == [1, 2]
+            assert ids(mixed.find(session=session).sort([("n", 1), ("_id", 1)])) == [1, 2]
+            LazyCollection(people, schema).sweep()
 
 
 @pytest.mark.parametrize("make", ["create_backlog_index", "deploy"])

@@ -81,7 +81,7 @@ def meant(scope: Scope, filter: Filter, options: Options, *, versions: Sequence[
             hard.append(own)
         elif own.branches or not own.as_written:
             ways[version] = own
-    if hard and scope.presence.indexed:  # what is costly is only done for what is there
+    if hard and scope.presence.indexed and not pinned(options):  # what is costly is only done for what is there
         there = yield from stored_versions(scope)
         hard = [rewriting for rewriting in hard if rewriting.version in there]
     looked_for = [own.version for own in hard if own.kind == "inside" or unsafe_query(scope, own.unsafe)]

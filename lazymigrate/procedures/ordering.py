@@ -11,7 +11,7 @@ from lazymigrate.links import depended_on, functions_among, links_to_head
 from lazymigrate.ordering import Branch, Pages, at_hand, branches_of, ordered, sort_of
 from lazymigrate.places import Turned, compares, means_the_same, order, turned
 from lazymigrate.presence import Look
-from lazymigrate.procedures.asking import Meant, is_regular
+from lazymigrate.procedures.asking import Meant, is_regular, pinned
 from lazymigrate.procedures.matching import (
     at,
     combined,
@@ -86,7 +86,8 @@ def worked_out(
     """What becomes of a query, of which revisions may touch the filter or the paths that are `moved`."""
     schema = scope.schema
     keys = {version: [order(schema, path, version) for path, _ in sort] for version in versions} if moved else {}
-    if scope.presence.indexed and any(None in own for own in keys.values()):  # costly: only for what is there
+    costly = any(None in own for own in keys.values())
+    if costly and scope.presence.indexed and not pinned(query.options):  # only for what is there
         versions = sorted((yield from stored_versions(scope)))
     asked = yield from meant(scope, query.filter, query.options, versions=versions)
     plain = [[SortKey(condition={}, path=path)] for path, _ in sort]
