@@ -13,8 +13,9 @@ from lazymigrate.runs import Run
 from lazymigrate.verification import printable
 from lazymigrate.wording import documents
 
-__all__ = ["next_step"]
+__all__ = ["NO_DOCUMENTS", "next_step"]
 
+NO_DOCUMENTS = "There are no documents. If there should be, correct --database or --collection."
 AT_WORK = frozenset({"running", "pausing", "cancelling"})
 WAITING = frozenset({"interrupted", "enqueued"})
 
@@ -27,6 +28,10 @@ def next_step(schema: str, counts: Coverage, run: Run | None) -> str:
         return f"A {run.kind} is at work: wait, or `lazymigrate run pause {name}`."
     if run is not None and state == "paused":
         return f"A {run.kind} is paused: `lazymigrate run resume {name}`."
+    if run is not None and state == "errored" and run.error == "SchemaError" and counts.outdated:
+        return (
+            f"The last run ended since a revision is written wrongly: `lazymigrate sweep {name}` says which; mend it."
+        )
     if state == "errored" and counts.outdated:
         return "The last run ended as errored: see `lazymigrate quarantine ls`, mend what fails, and sweep again."
     if counts.to_sweep:
@@ -52,7 +57,7 @@ def next_step(schema: str, counts: Coverage, run: Run | None) -> str:
         above = f"{that(counts.ahead, 'is', 'are')} above version {counts.head}"
         return f"{above}: deploy the release that writes them here, too."
     if not counts.total:
-        return "There are no documents. If there should be, correct --database or --collection."
+        return NO_DOCUMENTS
     if not counts.complete:
         return f"A sample proves nothing: count them all with `lazymigrate coverage {name}`."
     if counts.retirable > counts.oldest:

@@ -24,6 +24,7 @@ Rights = tuple[tuple[str, tuple[str, ...], str], ...]
 JOURNAL = "lazymigrate.journal"
 SKEW = 5.0  # seconds; a lease lasts 15
 BIG, GIANT = 8 * 2**20, 15 * 2**20  # bytes; a document ends at 16 MiB
+ANOTHER = "Let a user with the role readWrite look."  # the remedy for what this one may not know
 WHOLE = frozenset({"int", "long", "double", "decimal", "number"})
 
 
@@ -64,13 +65,11 @@ def clock(_: Schema, facts: Facts) -> Iterator[Finding]:
 NEEDED: Rights = (
     # where, what a user must be allowed to do there, what for
     ("", ("find", "update"), "read and upgrade documents"),
+    ("", ("listIndexes",), "sweep: it asks which index holds what is left"),
     (QUARANTINE, ("find", "insert", "update", "remove"), "list the documents that cannot be upgraded"),
     (JOURNAL, ("find", "insert", "update"), "hold the lease of a sweep, and record revisions"),
 )
-WANTED: Rights = (
-    ("", ("createIndex",), "make the backlog index"),
-    ("", ("listIndexes", "collStats"), "see its indexes and its size"),
-)
+WANTED: Rights = (("", ("createIndex", "dropIndex"), "make the backlog index, and drop those of older heads"),)
 MONITORING = ("replSetGetStatus", "serverStatus")
 
 
@@ -121,7 +120,21 @@ def allowed(privileges: Any, action: str, database: str | None = None, collectio
 
 def collection(_: Schema, facts: Facts) -> Iterator[Finding]:
     """Whether it is a collection whose documents can be upgraded in place."""
-    options = facts.options
+    if facts.options is None and facts.kind in ("collection", None):
+        yield Finding(
+            "note",
+            "collection",
+            "what it is, and with which collation, is not known: this user may not ask for its options (listCollections).",
+            ANOTHER,
+        )
+    elif facts.kind is None:
+        yield Finding(
+            "note",
+            "collection",
+            "whether it exists is not known: this user sees no document of it, and may not list its indexes.",
+            ANOTHER,
+        )
+    options = facts.options or {}
     if facts.kind == "missing":
         yield Finding(
             "warning",
@@ -130,12 +143,12 @@ def collection(_: Schema, facts: Facts) -> Iterator[Finding]:
             "Correct --database or --collection, unless the application is yet to make it.",
         )
     elif facts.kind == "view":
-        base = printable(str(options.get("viewOn", "")))
+        base = f", '{printable(str(options['viewOn']))}'," if "viewOn" in options else ""
         yield Finding(
             "problem",
             "collection",
             "it is a view: documents are upgraded when they are read, and can never be stored.",
-            f"Sweep the collection under it, '{base}', with a schema of its own.",
+            f"Sweep the collection under it{base} with a schema of its own.",
         )
     elif facts.kind == "time-series":
         yield Finding(
@@ -173,10 +186,17 @@ def collection(_: Schema, facts: Facts) -> Iterator[Finding]:
 
 def validator(schema: Schema, facts: Facts) -> Iterator[Finding]:
     """Whether the collection's validator takes documents at head."""
-    rules = facts.options.get("validator")
-    if not rules or facts.options.get("validationLevel") == "off":
+    options = facts.options
+    if options is None and facts.kind in ("collection", None):
+        said = (
+            "whether there is one is not known: this user may not ask for the collection's options (listCollections)."
+        )
+        yield Finding("note", "validator", said, ANOTHER)
         return
-    enforced = facts.options.get("validationAction", "error") == "error"
+    rules = (options or {}).get("validator")
+    if not options or not rules or options.get("validationLevel") == "off":
+        return
+    enforced = options.get("validationAction", "error") == "error"
     remedy = "Change it with collMod before the sweep, so that it takes both shapes; afterwards only head's."
     outcome = "they are refused" if enforced else "the server logs each of them"
     wrong = [f"at head, documents {said}" for said in contradictions(schema, rules)]
@@ -217,6 +237,10 @@ def contradictions(schema: Schema, rules: Mapping[str, Any]) -> Iterator[str]:
 
 def documents(schema: Schema, facts: Facts) -> Iterator[Finding]:
     """Which documents are not as they should be."""
+    if not facts.listed:
+        namespace = printable(f"{facts.database}.{QUARANTINE}")
+        said = f"how many are in the quarantine is not known: this user may not read '{namespace}'."
+        yield Finding("note", "documents", said, ANOTHER)
     found = facts.coverage
     if found is None:
         said = "this user may not read them: nothing is known of them."
@@ -226,7 +250,9 @@ def documents(schema: Schema, facts: Facts) -> Iterator[Finding]:
         said = f"{counted(found.retired)} below version {schema.oldest}: this code cannot read them."
         yield Finding("problem", "documents", said, "Upgrade them with the last release that has their revisions.")
     if found.invalid:
-        said = f"{counted(found.invalid)} without a version: what '{printable(schema.version_field)}' holds is none."
+        said = (
+            f"{counted(found.invalid)} without a version: what '{printable(schema.version_field)}' holds is no version."
+        )
         yield Finding("warning", "documents", said, "Correct the stamps, or choose another version_field.")
     if found.ahead:
         said = f"{counted(found.ahead)} ahead of version {found.head}: newer code writes here, and this code must not."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from lazymigrate.coverage import Coverage
@@ -81,8 +81,10 @@ class Facts:
       `featureCompatibilityVersion`, `replSetGetStatus` and `serverStatus`.
     - `privileges`: those of the user, None where nobody has logged in.
     - `skew`: by how many seconds at least the server's clock differs from this machine's.
-    - `options` and `indexes`: as the server describes them; `in_use`: the backlog index that answers questions.
-    - `shard_key`: None for a collection that is not sharded.
+    - `kind`, `options` and `indexes`: as the server describes them. `readable`: documents may be read; only then it is known
+      whether a backlog index answers questions, and `in_use` is that one, None where none does.
+    - `shard_key`: empty for a collection that is not sharded.
+    - `coverage`: the counts; `listed`: those of the quarantine are among them.
     - `tried`: how many outdated documents were looked at; `upgraded`: how many of these were upgraded in memory, `failed`:
       how many could not be; `refused`: how many of the upgraded the validator would refuse; `doubled`: how many of all
       have a field twice, which BSON allows.
@@ -100,12 +102,14 @@ class Facts:
     status: Mapping[str, Any] | None = None
     privileges: Sequence[Mapping[str, Any]] | None = None
     skew: float = 0.0
-    kind: Kind = "collection"
-    options: Mapping[str, Any]
-    indexes: Sequence[Mapping[str, Any]] = ()
+    kind: Kind | None = "collection"
+    options: Mapping[str, Any] | None
+    indexes: Sequence[Mapping[str, Any]] | None = ()
+    readable: bool = True
     in_use: str | None = None
-    shard_key: Mapping[str, Any] | None = None
+    shard_key: Mapping[str, Any] | None = field(default_factory=dict)
     coverage: Coverage | None = None
+    listed: bool = True
     sample: Sample | None = None
     tried: int = 0
     upgraded: int = 0

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from bson import ObjectId
 
+from lazymigrate.wording import with_article
+
 __all__ = [
     "AheadError",
     "ConflictError",
@@ -200,4 +202,4 @@ def describe(document_id: Any) -> str:
         return f"document {document_id}"
     if document_id is None:
         return "a document"
-    return f"a document (its _id is in .document_id, a {type(document_id).__name__})"
+    return f"a document (its _id is in .document_id, {with_article(type(document_id).__name__)})"

@@ -84,12 +84,22 @@ def sweeping_away(schema: Schema, field: str) -> Revision | None:
 
 def backlog_findings(schema: Schema, facts: Facts) -> Iterator[Finding]:
     """The backlog index: whether it is there and in use, and whether there are some that nobody needs."""
+    if facts.indexes is None:
+        return
     wanted = backlog.index(schema)
     found = backlog.exact(schema, facts.indexes)
     deploy = "Make it with `lazymigrate deploy` or create_backlog_index()."
-    if facts.kind != "collection" or schema.settled == schema.oldest:
+    if facts.kind not in ("collection", None) or schema.settled == schema.oldest:
         return
-    if found is None and facts.in_use is None:
+    unseen = not facts.readable and backlog.serving(schema, facts.indexes, whole=True)
+    if unseen and not (found or {}).get("hidden"):
+        yield Finding(
+            "note",
+            TOPIC,
+            f"whether the server uses {listed(unseen)} is not known: this user may not read documents.",
+            "Let a user with the role readWrite look.",
+        )
+    elif found is None and facts.in_use is None:
         yield Finding(
             "warning",
             TOPIC,
@@ -126,6 +136,16 @@ def backlog_findings(schema: Schema, facts: Facts) -> Iterator[Finding]:
 
 def index_findings(schema: Schema, facts: Facts) -> Iterator[Finding]:
     """What is wrong with the indexes, seen from head: the backlog index first, then the application's own."""
+    if facts.indexes is None:
+        if facts.kind in ("collection", None):
+            yield Finding(
+                "warning",
+                TOPIC,
+                "they are not known: this user may not list them (listIndexes). Its counts then read the whole collection, "
+                "and a sweep is refused.",
+                "Let a user with the role readWrite look.",
+            )
+        return
     yield from backlog_findings(schema, facts)
     own = [one for one in facts.indexes if not serves_us(schema, one)]
     for described in own:

@@ -68,6 +68,7 @@ def acquired(run: Run | None, claim: Claim, now: datetime, fresh: ObjectId) -> R
         rate=standing.rate if claim.rate is None else claim.rate,
         waiting_for=None,
         stopped_by=None,
+        error=None,  # it was of the process before
     )
 
 
@@ -159,7 +160,8 @@ def wished(stored: Run, now: datetime, wish: Wish) -> Run:
         return standing
     if state in OVER:
         return ended(standing, state, state, now)
-    return replace(standing, state=state)
+    waiting_for = None if standing.state == "paused" else standing.waiting_for  # it waits for that no longer
+    return replace(standing, state=state, waiting_for=waiting_for)
 
 
 def rated(stored: Run, now: datetime, rate: float | None) -> Run:
@@ -171,9 +173,15 @@ def rated(stored: Run, now: datetime, rate: float | None) -> Run:
 
 
 def held(run: Run) -> LeaseHeldError:
+    """The error for who wants a lease that is another's; one that stands still never ends by itself."""
+    remedy = "Wait for its end, or cancel that run first."
+    if run.state in ("pausing", "paused"):
+        remedy = (
+            "Waiting ends nothing: resume that run (`lazymigrate run resume NAME`, runs.resume()), or cancel it first."
+        )
     return LeaseHeldError(
         f"{run.collection}: a {run.kind} to version {run.target} is {run.state}; {run.holder} holds the lease until "
-        f"{run.expires:%Y-%m-%d %H:%M:%S} UTC. Wait for its end, or cancel that run first.",
+        f"{run.expires:%Y-%m-%d %H:%M:%S} UTC. {remedy}",
         collection=run.collection,
         holder=run.holder,
         expires=run.expires,

@@ -129,6 +129,11 @@ ENDINGS: Mapping[Ending, RunEvent] = MappingProxyType(
 )
 """What a process reports to end its work in a state."""
 
+STOPPED: Mapping[str | None, str] = MappingProxyType(
+    {"interrupted": "was interrupted", "lease": "its process is gone", "superseded": "another run took its place"}
+)
+"""What stopped a run, where "stopped by" would be no English."""
+
 NOBODY = "No process works on it. Start a sweep, which goes on with it, or cancel it."
 ENDED = "It is over. Start a sweep, which begins a new run."
 WORKING = "A process works on it. Pause or cancel it, or wait for its end."
@@ -239,10 +244,12 @@ class Run:
         )
         if self.rate is not None:
             said += f"; at most {self.rate:,g} a second"
-        if self.waiting_for:
+        if self.waiting_for not in (None, self.state):
             said += f"; waiting for {self.waiting_for}"
-        if self.stopped_by:
-            said += f"; stopped by {self.stopped_by}" + (f" ({self.error})" if self.error else "")
+        if self.stopped_by not in (None, "finished", self.state):  # the state says these
+            said += f"; {STOPPED.get(self.stopped_by, f'stopped by {self.stopped_by}')}"
+        if self.error:
+            said += f"; {self.error}"
         if self.expires is not None:
             said += f"; lease of {self.holder} until {self.expires:%Y-%m-%d %H:%M:%S} UTC"
         return said

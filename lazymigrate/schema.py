@@ -21,6 +21,7 @@ from lazymigrate.operation import Operation
 from lazymigrate.rendering import Update, safe_conditions, stages, updates
 from lazymigrate.revision import Function, Revision, check_function, field_names
 from lazymigrate.versions import at_version, parse_stamp
+from lazymigrate.wording import with_article
 
 __all__ = ["Schema"]
 
@@ -262,8 +263,8 @@ class Schema:
         version = parse_stamp(stamp, self.base)
         if version is None:
             raise InvalidVersionError(
-                f"{self.name}: {describe(document.get('_id'))} has a {type(stamp).__name__} in {self.version_field!r} "
-                f"that is not a version (an integer from {self.base} upwards). Correct the stored stamp, or choose "
+                f"{self.name}: {describe(document.get('_id'))} has {with_article(type(stamp).__name__)} in "
+                f"{self.version_field!r} that is not a version (an integer from {self.base} upwards). Correct the stored stamp, or choose "
                 "another version_field if the application uses this one for something else.",
                 collection=self.name,
                 document_id=document.get("_id"),

@@ -33,6 +33,9 @@ def server(_: Schema, facts: Facts) -> Iterator[Finding]:
     elif compatibility.split(".")[0].isdecimal() and int(compatibility.split(".")[0]) < 6:
         said = f"MongoDB {version} behaves like {printable(compatibility)}, which has no backlog index."
         yield Finding("warning", "server", said, "Finish its upgrade: setFeatureCompatibilityVersion.")
+    elif not compatibility:
+        said = f"MongoDB {version}; whether it behaves like an older one (featureCompatibilityVersion) is not known."
+        yield Finding("ok", "server", said)
     else:
         yield Finding("ok", "server", f"MongoDB {version}.")
 
@@ -67,7 +70,10 @@ def shards(facts: Facts) -> Iterator[Finding]:
         "a sharded cluster: its routers do not say how far secondaries follow behind, so a sweep cannot wait for them.",
         "Give the sweep a --rate, or --nice.",
     )
-    if facts.shard_key is not None and [*facts.shard_key] != ["_id"]:
+    if facts.shard_key is None:
+        said = "whether the collection is sharded is not known: this user may not read 'config.collections'."
+        yield Finding("note", "members", said, "Let a user with the role clusterMonitor look.")
+    elif facts.shard_key and [*facts.shard_key] != ["_id"]:
         yield Finding(
             "warning",
             "members",

@@ -6,6 +6,7 @@ Documents are compared as raw BSON: types, the order of fields and every byte co
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from bson import ObjectId
 
 from lazymigrate.elements import elements
-from lazymigrate.wording import documents
+from lazymigrate.wording import documents, with_article
 
 __all__ = ["Difference", "Finding", "Kind", "VerifiedVersion", "VerifyReport", "first_difference", "printable"]
 
@@ -107,6 +108,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
+def showable(identity: Any) -> bool:
+    """Whether an `_id` is of a type that says nothing about a person."""
+    return isinstance(identity, (ObjectId, UUID, int))
+
+
 Kind = Literal["failing", "differing", "unfit", "unrestored"]
 
 
@@ -130,7 +136,7 @@ class Finding:
     document_ids: tuple[Any, ...] = ()
 
     def __str__(self) -> str:
-        return f"version {self.version}: {documents(self.count)} {self.kind}: {self.detail} (_id {', '.join(self.shown_ids)})"
+        return f"version {self.version}: {documents(self.count)} {self.kind}: {self.detail} ({self.named})"
 
     def to_dict(self) -> dict[str, Any]:
         """What was found as plain data; documents are named as texts name them."""
@@ -144,11 +150,20 @@ class Finding:
 
     @property
     def shown_ids(self) -> list[str]:
-        """The first documents as texts may name them."""
+        """The first documents one by one: an `_id` that may be shown, or of which type it is."""
         return [
-            str(identity) if isinstance(identity, (ObjectId, UUID, int)) else f"a {type(identity).__name__}"
-            for identity in self.document_ids
+            str(identity) if showable(identity) else f"a {type(identity).__name__}" for identity in self.document_ids
         ]
+
+    @property
+    def named(self) -> str:
+        """The first documents in words: the `_id`s that may be shown, and how many there are of each other type."""
+        shown = [str(identity) for identity in self.document_ids if showable(identity)]
+        hidden = Counter(type(identity).__name__ for identity in self.document_ids if not showable(identity))
+        others = ", ".join(f"{documents(count)} whose _id is {with_article(kind)}" for kind, count in hidden.items())
+        if others and self.count > len(self.document_ids):
+            others = f"among them {others}"
+        return "; ".join(filter(None, [f"_id {', '.join(shown)}" if shown else "", others]))
 
 
 @dataclass(frozen=True, slots=True)

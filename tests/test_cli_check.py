@@ -140,6 +140,15 @@ def test_without_the_comparison_of_shapes_a_field_without_a_revision_would_pass(
     assert locked().exit_code == 0
 
 
+def test_the_last_line_says_what_was_counted(locked: Application) -> None:
+    locked.edit(REVISION)
+    assert locked().output.splitlines()[-1] == "1 change to write to lazymigrate.lock"
+    locked.edit(CONSTANT)
+    assert locked().output.splitlines()[-1] == "1 finding of drift, 1 change to write to lazymigrate.lock"
+    locked.edit(('Schema("people")', 'Schema("people", base=0, oldest=1)'), ("name='nick'", "name='two'"))
+    assert locked().output.splitlines()[-1] == "2 findings of drift, 1 change to write to lazymigrate.lock"
+
+
 def test_what_is_no_change_is_none(locked: Application) -> None:
     locked.edit(
         ("def split_name(person):", "def split_name(person: dict) -> None:\n    '''Two names.'''"),

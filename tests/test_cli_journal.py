@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 from schemas import declared
 
 from lazymigrate import Schema, ops
 from lazymigrate.backlog import index
 from lazymigrate.cli import group
+from lazymigrate.collection import LazyCollection
 
 Invoke = Callable[..., Result]
 People = Collection[dict[str, Any]]
@@ -136,3 +138,83 @@ def test_retiring_says_what_to_delete_or_what_is_missing(invoke: Invoke, people:
     assert "schemas.py:" in done.stdout
     assert invoke("retire", "people", "9", "--yes").exit_code == 2
     assert json.loads(invoke("retire", "people", "2", "--yes", "--json").stdout)["recorded"] == [2]
+
+
+# What may not be meant
+
+NOTHING_THERE = "people: There are no documents. If there should be, correct --database or --collection."
+
+
+@pytest.mark.parametrize("command", ["sweep", "deploy", "drift", "verify"])
+def test_a_collection_without_documents_may_be_a_mistyped_one(invoke: Invoke, people: People, command: str) -> None:
+    done = invoke(command, "--json")
+    assert (done.exit_code, done.stderr.count(NOTHING_THERE)) == (0, 1)
+    assert json.loads(done.stdout)["collection"] == "people"
+    assert NOTHING_THERE in invoke(command).output
+    people.insert_one({"_id": 1, "schema_version": 3})
+    done = invoke(command)
+    assert (done.exit_code, "There are no documents" in done.output) == (0, False)
+
+
+def test_a_deployment_elsewhere_says_that_there_is_nothing_before_it_asks(invoke: Invoke, mongo_uri: str) -> None:
+    refused = invoke("deploy", answer="n\n", uri=elsewhere(mongo_uri))
+    assert refused.stderr.index(NOTHING_THERE) < refused.stderr.index("Go on?")
+
+
+def test_what_a_server_does_not_let_one_look_at_is_not_remarked_on(
+    invoke: Invoke, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OperationFailure("not authorized", 13)
+
+    people.insert_one({"_id": 1})
+    invoke("deploy")
+    sys.modules["journal_app"].__dict__["people"] = another()
+    monkeypatch.setattr(LazyCollection, "journal", refuse)
+    monkeypatch.setattr("lazymigrate.cli.remarks.is_empty", refuse)
+    done = invoke("sweep", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["upgraded"]) == (0, 1)
+    assert "revision 2" not in done.stderr
+    assert invoke("sweep").exit_code == 0
+
+
+def test_nothing_is_retired_where_nothing_is_stored(invoke: Invoke, people: People) -> None:
+    for options in (["--yes"], ["--yes", "--json"], []):
+        refused = invoke("retire", "people", "3", *options, answer="y\n")
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert f"{NOTHING_THERE} Nothing was written." in refused.stderr
+        assert refused.stderr.endswith("on purpose, retire in Python: people.retire(3).\n")
+    assert people.database.list_collection_names() == []
+
+
+def test_retiring_asks_for_what_no_count_can_say(invoke: Invoke, people: People) -> None:
+    people.insert_one({"_id": 1, "schema_version": 3})
+    asked = invoke("retire", "people", "3", answer="n\n")
+    assert asked.exit_code == 1
+    assert "brings documents below version 3 later: an older release, a queue, a backup?" in asked.stderr
+    assert "RetiredVersionError" in asked.stderr
+    assert "no older release writes any more" in " ".join(invoke("retire", "--help").stdout.split())
+
+
+def another() -> Schema:
+    """The schema with both revisions changed."""
+    changed = Schema("people")
+    changed.revision(2, ops.rename("name", "title"))
+    changed.revision(3, ops.rename("mail", "address"), name="\x1b[31mred")
+    return changed
+
+
+def test_a_sweep_goes_on_after_it_has_said_that_revisions_were_changed(invoke: Invoke, people: People) -> None:
+    invoke("deploy", "--application", "shop 1")
+    people.insert_many([{"_id": 1}, {"_id": 2}])
+    assert "revision" not in invoke("sweep", "--limit", "1").stderr
+    sys.modules["journal_app"].__dict__["people"] = another()
+    for options in (["--dry-run"], []):
+        done = invoke("sweep", "--json", *options)
+        assert (done.exit_code, json.loads(done.stdout)["upgraded"]) == (0, 1)
+        (said,) = [line for line in done.stderr.splitlines() if "than what was registered" in line]
+        assert said.startswith("people: revision 2 'revision_2' (registered 2")
+        assert "UTC by shop 1), revision 3 " in said
+        assert "documents that are upgraded now will differ from those before." in said
+        assert "`lazymigrate drift`" in said
+        assert "\x1b" not in said

@@ -80,7 +80,10 @@ def test_status_shows_every_collection_and_what_to_do_next(shell: Shell) -> None
     assert "people 2 3 33.3%" in said
     assert "orders 2 1 100.0%" in said
     assert "people Sweep 2 outdated documents: `lazymigrate sweep people`." in said
-    assert "orders Complete; revision 2 can be retired when no older release writes any more: `lazymigrate retire orders 2`." in said
+    assert (
+        "orders Complete; revision 2 can be retired when no older release writes any more: `lazymigrate retire orders 2`."
+        in said
+    )
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
@@ -150,6 +153,22 @@ def test_json_is_a_format(shell: Shell) -> None:
             each.pop("taken")
     assert one == other
     assert [each["collection"] for each in one["collections"]] == ["people", "orders", "<script>[red]\x1b[31m"]
+
+
+@pytest.mark.parametrize("form", ["html", "text", "prometheus"])
+def test_two_formats_at_once_are_wrong_usage(shell: Shell, form: str) -> None:
+    done = shell("coverage", "--format", form, "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"--json is --format json, and --format says {form}. Give one of the two." in done.stderr
+    assert shell("coverage", "orders", "--format", "json", "--json").exit_code == 0
+
+
+def test_a_collection_for_two_schemas_is_told_the_nearest_remedy(shell: Shell) -> None:
+    said = words(shell("coverage", "--collection", "x").stderr)
+    assert "--collection is for one schema, and there are 3: people, orders," in said
+    assert "Name one as the argument (`coverage people --collection NAME`), or in --app." in said
+    assert shell("coverage", "orders", "--collection", "x").exit_code == 0
+    assert "Name one in --app." in shell("quarantine", "ls", "--collection", "x").stderr, "it takes no names"
 
 
 def test_prometheus_reads_the_text(shell: Shell) -> None:

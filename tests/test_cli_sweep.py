@@ -13,6 +13,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -403,6 +404,34 @@ def test_wishes_that_make_no_sense_are_refused(shell: Shell, people: People) -> 
     assert shell("run", "ls").stdout == "There was no run yet. `lazymigrate sweep` starts one.\n"
 
 
+def test_resuming_what_nobody_works_on_says_which_command_does(shell: Shell, people: People) -> None:
+    fill(people, 10)
+    assert shell("sweep", "--limit", "5").returncode == 3
+    done = shell("run", "resume")
+    assert done.returncode == 0
+    assert "enqueued" in done.stdout
+    assert done.stdout.endswith("\nNo process works on it. Go on with: lazymigrate sweep people\n")
+    told = shell("run", "resume", "--json")
+    assert json.loads(told.stdout)["state"] == "enqueued"
+    assert "lazymigrate sweep people" in told.stderr
+    assert shell("sweep", "people").returncode == 0
+    assert shell("downgrade", "people", "--to", "1", "--limit", "5", "--yes").returncode == 3
+    assert "Go on with: lazymigrate downgrade people --to 1\n" in shell("run", "resume").stdout
+
+
+def test_a_revision_that_is_written_wrongly_is_listed_with_a_remedy(shell: Shell, people: People) -> None:
+    (shell.directory / "wrong.py").write_text(
+        "from lazymigrate import Schema\n\npeople = Schema('people')\n\n\n"
+        "@people.revision(2)\ndef second(person):\n    return person\n"
+    )
+    fill(people, 3)
+    failed = shell("sweep", app="wrong")
+    assert failed.returncode == 1
+    listed = " ".join(shell("run", "ls", app="wrong").stdout.split())
+    assert "a revision is written wrongly;" in listed
+    assert shell("sweep", app="wrong").stderr == failed.stderr
+
+
 # Workers and partitions
 
 
@@ -485,6 +514,7 @@ def test_a_downgrade_counts_asks_and_goes_back(shell: Shell, people: People) -> 
     assert (declined.returncode, everything(people)) == (1, before)
     assert "people: 49 documents can be brought back to version 1, " in declined.stderr
     assert "; 1 cannot." in declined.stderr
+    assert "`lazymigrate quarantine ls` lists it" in " ".join(shell("downgrade", "--help").stdout.split())
     assert "Nothing was written. Answer y, or pass --yes." in declined.stderr
     dry = shell("downgrade", "people", "--to", "1", "--dry-run", "--json")
     assert (dry.returncode, everything(people)) == (3, before)
@@ -708,6 +738,22 @@ def test_a_terminal_gets_a_bar_that_ends_with_the_time_it_took() -> None:
         live(Progress(done=5, total=5, rate=5.0))
         screen.now += 3661
     assert re.search(r"people +━+ +5/5  100%  5/s  1:01:01", screen.text)
+
+
+def test_an_error_leaves_no_bar_that_shows_nothing() -> None:
+    for last in (None, Progress(total=5)):
+        screen = Screen(80)
+        with suppress(KeyError), progress_on(screen.console, "people") as live:
+            if last is not None:
+                live(last)
+            raise KeyError
+        assert screen.text.endswith("\x1b[2K")  # the line was erased
+    screen = Screen(80)
+    with suppress(KeyError), progress_on(screen.console, "people") as live:
+        live(Progress(done=3, total=5))
+        raise KeyError
+    assert "3/5" in screen.text
+    assert not screen.text.endswith("\x1b[2K")
 
 
 @pytest.mark.parametrize(

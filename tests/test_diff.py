@@ -304,6 +304,16 @@ def test_an_upgrade_that_fails_is_told_with_its_revision_and_without_values(tmp_
     assert "Deploy the release" in command(tmp_path, "people", "2", people=people).stderr
 
 
+def test_a_failure_names_the_document_as_it_was_typed(tmp_path: Path, people: People) -> None:
+    people.insert_many([{"_id": "bad-1"}, {"_id": "\x1b[31m", "schema_version": "x"}])
+    done = command(tmp_path, "people", "bad-1", people=people)
+    assert 'people: document "bad-1" at version 1 cannot be upgraded' in done.stderr
+    assert ".document_id" not in done.stderr
+    done = command(tmp_path, "people", "\x1b[31m", people=people)
+    assert r'document "\u001b[31m" has a str' in done.stderr
+    assert "\x1b" not in done.output
+
+
 def test_a_file_needs_no_server(tmp_path: Path) -> None:
     text = '{"_id": {"$oid": "64b64c1f9d3e2a0001a1b2c3"}, "name": "Ada Lovelace", "mail": "a@b"}'
     (tmp_path / "one.json").write_text(text)

@@ -45,6 +45,7 @@ def python_of(page: Path) -> list[str]:
         ("doctor", [], ""),
         ("journal", [], ""),
         ("queries", [], ""),
+        ("operations", [], ""),
     ],
 )
 def test_the_examples_of_a_page_run_as_one_file(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -307,7 +307,8 @@ def test_documents_that_are_not_as_they_should_be_are_counted(people: People) ->
     people.insert_one({"_id": 11, "n": "1"})
     found = examined(people, schema)
     assert one(found, "documents", "1 document is ahead of version 2").severity == "warning"
-    assert one(found, "documents", "1 document is without a version").severity == "warning"
+    nameless = one(found, "documents", "1 document is without a version")
+    assert (nameless.severity, nameless.said.partition("holds ")[2]) == ("warning", "is no version.")
     assert one(found, "documents", "1 document is in the quarantine").severity == "warning"
     assert one(found, "documents", "2 documents are outdated, of 6").severity == "note"
     assert one(found, "documents", "of 2 outdated ones that were looked at, 1 cannot be upgraded").severity == "warning"
@@ -462,7 +463,7 @@ def test_a_user_who_may_only_read_is_enough_to_look(
         people = client[database.name]["people"]
         assert one(examined(people), "documents", "1 document is outdated")
 
-        def busy(scope: Any) -> Any:
+        def busy(scope: Any, *, listed: bool) -> Any:
             from lazymigrate.procedures.backlog import create_backlog_index
 
             return create_backlog_index(scope)
@@ -485,6 +486,98 @@ def test_a_user_without_rights_is_told_what_is_not_known(guarded_people: People,
     assert one(found, "rights", "may not 'find' and 'update'").severity == "problem"
     assert not any("does not exist" in each.said for each in found.findings)
     database.command("dropUser", "nobody")
+
+
+ALL = ("find", "update", "insert", "remove", "createIndex", "listIndexes", "collStats")
+
+
+@contextmanager
+def limited(
+    guarded_people: People, guarded: str, actions: tuple[str, ...], *, on_database: tuple[str, ...] = (), aside: bool
+) -> Generator[People]:
+    """The collection as one sees it who has these actions on it, some on its database, and all on what is beside it or none."""
+    database = guarded_people.database
+    beside = ("lazymigrate.quarantine", "lazymigrate.journal") if aside else ()
+    privileges = [
+        {"resource": {"db": database.name, "collection": "people"}, "actions": [*actions]},
+        {"resource": {"db": database.name, "collection": ""}, "actions": [*on_database]},
+        *({"resource": {"db": database.name, "collection": name}, "actions": [*ALL]} for name in beside),
+    ]
+    role, name = f"r{uuid4().hex[:8]}", f"u{uuid4().hex[:8]}"
+    database.command("createRole", role, privileges=[one for one in privileges if one["actions"]], roles=[])
+    database.command("createUser", name, pwd="canary-password", roles=[role])
+    uri = f"mongodb://{name}:canary-password@{guarded}/{database.name}?directConnection=true"
+    try:
+        with MongoClient[dict[str, Any]](uri) as client:
+            yield client[database.name]["people"]
+    finally:
+        database.command("dropUser", name)
+        database.command("dropRole", role)
+
+
+def test_nothing_is_said_to_be_well_that_a_user_without_rights_cannot_see(guarded_people: People, guarded: str) -> None:
+    LazyCollection(guarded_people, declared()).create_backlog_index()
+    guarded_people.database.command("collMod", "people", validator={"mail": {"$exists": True}})
+    with limited(guarded_people, guarded, (), aside=False) as people:
+        found = examined(people)
+    for topic in ("collection", "validator", "documents", "indexes"):
+        assert not about(found, topic, severity="ok"), topic
+        assert all("not known" in each.said or "nothing is known" in each.said for each in about(found, topic)), topic
+    assert "there is no backlog index" not in str(found)
+    assert "featureCompatibilityVersion) is not known" in str(about(found, "server"))
+
+
+def test_who_may_not_read_the_quarantine_is_told_of_the_documents(guarded_people: People, guarded: str) -> None:
+    with limited(guarded_people, guarded, ("find",), aside=False) as people:
+        found = examined(people)
+    assert one(found, "documents", "1 document is outdated, of 1")
+    assert one(found, "documents", "lazymigrate.quarantine'").severity == "note"
+    assert not about(found, "documents", severity="problem")
+
+
+def test_a_sweep_wants_just_the_rights_that_are_called_needed(guarded_people: People, guarded: str) -> None:
+    actions = ("find", "update")
+    with limited(guarded_people, guarded, actions, aside=True) as people:
+        found = examined(people)
+        assert one(found, "rights", "may not 'listIndexes'").severity == "problem"
+        assert one(found, "indexes", "a sweep is refused").severity == "warning"
+        with pytest.raises(OperationFailure, match="listIndexes"):
+            LazyCollection(people, declared()).sweep()
+    with limited(guarded_people, guarded, (*actions, "listIndexes"), aside=True) as people:
+        (finding,) = about(examined(people), "rights")
+        assert "'createIndex' and 'dropIndex'" in finding.said
+        assert finding.severity == "warning"
+        assert LazyCollection(people, declared()).sweep().complete
+
+
+def test_an_index_that_is_listed_and_cannot_be_tried_is_not_said_to_be_in_the_making(
+    guarded_people: People, guarded: str
+) -> None:
+    name = LazyCollection(guarded_people, declared()).create_backlog_index()
+    with limited(guarded_people, guarded, ("listIndexes",), on_database=("listCollections",), aside=True) as people:
+        found = examined(people)
+        assert one(found, "indexes", f"whether the server uses '{name}' is not known").severity == "note"
+        assert "still being built" not in str(found)
+        assert about(found, "collection", severity="ok")
+        guarded_people.drop_index(name)
+        assert one(examined(people), "indexes", "there is no backlog index")
+
+
+def test_who_sees_neither_indexes_nor_documents_does_not_know_whether_it_exists(
+    guarded_people: People, guarded: str
+) -> None:
+    with limited(guarded_people, guarded, ("find",), on_database=("listCollections",), aside=True) as people:
+        assert about(examined(people), "collection", severity="ok")  # there is a document
+        guarded_people.drop()
+        assert one(examined(people), "collection", "whether it exists is not known").severity == "note"
+
+
+def test_a_view_is_known_by_how_its_indexes_are_refused(guarded_people: People, guarded: str) -> None:
+    guarded_people.database["other"].insert_one({"_id": 1})
+    guarded_people.drop()
+    guarded_people.database.create_collection("people", viewOn="other", pipeline=[])
+    with limited(guarded_people, guarded, ("find", "listIndexes"), aside=True) as people:
+        assert one(examined(people), "collection", "it is a view").severity == "problem"
 
 
 # Verdicts
@@ -567,7 +660,13 @@ def test_facts_without_trouble_give_one_ok_for_each_topic() -> None:
         ({"read_concern": "available"}, "client", "note", "'available'"),
         ({"on_primary": False}, "client", "note", "secondaries"),
         ({"sample": Sample(documents=9, largest=15 * 2**20)}, "documents", "warning", "15.0 MiB"),
+        ({"hello": {"msg": "isdbgrid"}, "shard_key": None}, "members", "note", "sharded is not known"),
         ({"coverage": None}, "documents", "problem", "may not read"),
+        ({"listed": False}, "documents", "note", "in the quarantine is not known"),
+        ({"options": None, "kind": None}, "collection", "note", "is not known"),
+        ({"kind": None}, "collection", "note", "whether it exists is not known"),
+        ({"options": None, "kind": None}, "validator", "note", "is not known"),
+        ({"indexes": None}, "indexes", "warning", "they are not known"),
     ],
 )
 def test_verdicts(facts: dict[str, Any], topic: str, severity: str, said: str) -> None:
@@ -577,7 +676,14 @@ def test_verdicts(facts: dict[str, Any], topic: str, severity: str, said: str) -
     assert finding.remedy.endswith(".")
 
 
-@pytest.mark.parametrize("key", [{"_id": 1}, {"_id": "hashed"}, None])
+def test_what_is_known_to_be_missing_or_a_view_needs_no_options() -> None:
+    for kind, severity in (("missing", "warning"), ("view", "problem")):
+        found = diagnose(declared(), replace(WELL, options=None, indexes=None, kind=kind))
+        assert [each.severity for each in about(found, "collection")] == [severity]
+        assert [each.severity for each in about(found, "validator") + about(found, "indexes")] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("key", [{"_id": 1}, {"_id": "hashed"}, {}])
 def test_a_collection_sharded_by_its_id_needs_no_warning(key: Any) -> None:
     facts = replace(WELL, hello={"msg": "isdbgrid"}, shard_key=key)
     assert [each.severity for each in about(diagnose(declared(), facts), "members")] == ["note"]

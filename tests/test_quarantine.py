@@ -610,7 +610,10 @@ def test_one_document_is_shown_with_what_to_do(shell: Shell, some: list[Any]) ->
     done = shell("show", "--", "-6")
     assert done.stdout.startswith("people: -6\n")
     assert "error       UpgradeError in revision 2" in done.stdout
-    assert "try it again with `lazymigrate quarantine retry -- -6`." in done.stdout
+    assert done.stdout.endswith(
+        "`lazymigrate diff people -- -6` says which operation fails, and where. Correct the revision or the document, and "
+        "try it again with `lazymigrate quarantine retry -- -6`.\n"
+    )
     missing = shell("show", "\x1b[31m")
     assert (missing.returncode, missing.stdout) == (1, "")
     assert r'"\u001b[31m" is not listed (people).' in missing.stderr
@@ -628,6 +631,27 @@ def test_a_retry_says_by_its_status_whether_any_stays(shell: Shell, some: list[A
     report = json.loads(done.stdout)
     assert (report["upgraded"], report["quarantined"], report["complete"]) == (7, 0, True)
     assert shell("ls").stdout == "people: no document is listed\n"
+
+
+def test_a_retry_says_how_many_left_the_list_without_it(shell: Shell, some: list[Any], people: People) -> None:
+    people.delete_many({"_id": {"$in": [-6, "7"]}})
+    people.update_one({"_id": "ada"}, {"$set": {"schema_version": 2}})
+    done = shell("retry", "--all")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("people: 1 upgraded in 1 pass, 0 conflicts, 4 quarantined")
+    assert second == "people: 3 documents taken off the list, no longer outdated or gone"
+    people.delete_one({"_id": {"a": 1}})
+    done = shell("retry", '{"a": 1}')
+    assert done.stdout.splitlines()[1] == "people: 1 document taken off the list, no longer outdated or gone"
+    assert shell("retry", "--all").stdout.count("\n") == 1
+    assert shell("retry", "--all", "--json").stdout.count("\n") == 1
+
+
+def test_the_heading_of_short_ids_is_in_one_piece(shell: Shell, people: People) -> None:
+    people.insert_many({"_id": n, "broken": True} for n in range(3))
+    list_ids(LazyCollection(people, users()), [0, 1, 2])
+    heading = shell("ls").stdout.splitlines()[1]
+    assert heading.split() == ["_id", "version", "revision", "error", "tried", "last"]
 
 
 def test_documents_are_released_by_name_or_all(shell: Shell, some: list[Any], people: People) -> None:

@@ -283,6 +283,11 @@ def test_the_next_step_is_the_first_thing_in_the_way(
     assert said in next_step("people", coverage, None if state is None else run_of(state))
 
 
+def test_a_revision_that_is_written_wrongly_is_not_looked_for_in_the_quarantine() -> None:
+    coverage = Coverage.of(schema_of(), "people", [("int", 1, 5)])
+    assert "a revision is written wrongly" in next_step("people", coverage, run_of("errored", error="SchemaError"))
+
+
 def test_documents_below_the_oldest_version_need_an_older_release() -> None:
     coverage = Coverage.of(schema_of(oldest=2), "people", [("missing", None, 2), ("int", 4, 1)])
     assert next_step("people", coverage, None).startswith("2 documents are below version 2")

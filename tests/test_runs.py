@@ -146,7 +146,26 @@ def test_a_run_can_be_read_and_its_position_is_only_in_its_json() -> None:
     assert (found["id"], found["collection"], found["counts"]["upgraded"]) == (str(run.id), "people", 1200)
     assert (found["expires"], found["ended"]) == ("2024-05-01T12:00:15+00:00", None)
     stopped = replace(run, state="errored", expires=None, waiting_for=None, stopped_by="errored", error="KeyError")
-    assert str(stopped).endswith("at most 500 a second; stopped by errored (KeyError)")
+    assert str(stopped).endswith("at most 500 a second; KeyError")
+
+
+@pytest.mark.parametrize(
+    ("state", "others", "said"),
+    [
+        ("paused", {"waiting_for": "paused"}, ""),
+        ("running", {"waiting_for": "nice 1"}, "; waiting for nice 1"),
+        ("cancelled", {"stopped_by": "cancelled"}, ""),
+        ("succeeded", {"stopped_by": "finished"}, ""),
+        ("interrupted", {"stopped_by": "interrupted", "error": "KeyboardInterrupt"}, "; KeyboardInterrupt"),
+        ("interrupted", {"stopped_by": "limit"}, "; stopped by limit"),
+        ("enqueued", {"stopped_by": "interrupted"}, "; was interrupted"),
+        ("interrupted", {"stopped_by": "lease"}, "; its process is gone"),
+        ("cancelled", {"stopped_by": "superseded"}, "; another run took its place"),
+    ],
+)
+def test_a_run_says_nothing_that_its_state_says(state: Any, others: dict[str, Any], said: str) -> None:
+    run = replace(run_in(state), expires=None, **others)
+    assert str(run) == (f"people: sweep to version 3, {state}: 0 of 0 documents, 0 conflicts, 0 quarantined{said}")
 
 
 def test_a_run_with_its_lease_run_out_is_interrupted_and_one_to_be_cancelled_is() -> None:
@@ -321,10 +340,34 @@ def test_a_pause_is_one_only_when_its_process_stands_still() -> None:
     assert place.do(runs.checkpoint(SCOPE, run, stand_still=True)).state == "running"
     assert place.runs.pause().state == "pausing"
     assert place.do(runs.checkpoint(SCOPE, run, waiting_for="the lag")).state == "pausing"
+    with pytest.raises(LeaseHeldError, match=r"is pausing; .*`lazymigrate run resume NAME`"):
+        place.acquire("b")
     still = place.do(runs.checkpoint(SCOPE, run, stand_still=True, waiting_for="paused"))
     assert (still.state, still.waiting_for) == ("paused", "paused")
-    assert place.runs.resume().state == "running"
+    with pytest.raises(
+        LeaseHeldError, match=r"is paused; .* Waiting ends nothing: resume that run .* or cancel it"
+    ) as held:
+        place.acquire("b")
+    assert "Wait for its end" not in str(held.value)
+    resumed = place.runs.resume()
+    assert (resumed.state, resumed.waiting_for) == ("running", None)
     assert place.do(runs.checkpoint(SCOPE, run)).waiting_for is None
+
+
+def test_what_is_to_be_cancelled_no_longer_waits_to_be_resumed() -> None:
+    place = Place()
+    run = place.acquire()
+    place.runs.pause()
+    place.do(runs.checkpoint(SCOPE, run, stand_still=True, waiting_for="paused"))
+    cancelling = place.runs.cancel()
+    assert (cancelling.state, cancelling.waiting_for) == ("cancelling", None)
+
+
+def test_who_goes_on_with_a_run_has_none_of_the_errors_before() -> None:
+    place = Place()
+    run = place.acquire()
+    place.do(runs.finish(SCOPE, run, "interrupted", stopped_by="interrupted", error="KeyboardInterrupt"))
+    assert place.acquire("b").error is None
 
 
 def test_a_run_that_is_to_be_cancelled_is_even_where_its_process_was_interrupted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
+from rich.console import Console
 from schemas import declared, users
 from test_odd_documents import IDENTITY, ODD, document, int32, raws
 
@@ -26,6 +28,7 @@ from lazymigrate import LazyCollection, Schema, ops
 from lazymigrate.commands import Aggregate, Procedure
 from lazymigrate.drivers.pymongo import PymongoDriver
 from lazymigrate.procedures import verify as procedure
+from lazymigrate.report.verification import verification
 from lazymigrate.verification import Finding, VerifiedVersion, VerifyReport, first_difference
 
 ROOT = Path(__file__).parent.parent
@@ -94,8 +97,55 @@ def test_a_server_form_that_differs_is_found_at_its_path(people: Collection[dict
     assert report.versions[0].identical == 8
     assert report.findings[0].document_ids == (CANARY,)
     assert report.findings[0].shown_ids == ["a str"]
+    assert str(report).endswith("(1 document whose _id is a str)")
     assert CANARY not in str(report) + report.to_json()
     assert stored(people) == before
+
+
+@pytest.mark.parametrize(
+    ("identities", "count", "said"),
+    [
+        ((5, 7), 2, "_id 5, 7"),
+        (("a", "b"), 2, "2 documents whose _id is a str"),
+        ((5, "a", {}, "b"), 4, "_id 5; 2 documents whose _id is a str, 1 document whose _id is a dict"),
+        (("a", b"", "b"), 9, "among them 2 documents whose _id is a str, 1 document whose _id is a bytes"),
+        (([],), 1, "1 document whose _id is a list"),
+    ],
+)
+def test_documents_are_named_in_words_that_say_nothing_of_a_person(
+    identities: tuple[Any, ...], count: int, said: str
+) -> None:
+    finding = Finding(1, "failing", "revision 2", count, identities)
+    assert finding.named == said
+    assert str(finding).endswith(f"({said})")
+
+
+def shown(*versions: VerifiedVersion, findings: tuple[Finding, ...] = ()) -> str:
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(verification(VerifyReport("people", 6, versions, findings)))
+    return captured.get()
+
+
+def test_only_what_was_compared_agrees() -> None:
+    both = shown(VerifiedVersion(1, stored=9, sampled=9, identical=5, client=4))
+    assert "Python and MongoDB agree. What only the client upgrades was not compared." in both
+    alone = shown(VerifiedVersion(1, stored=251, sampled=251, client=251))
+    assert "All can be upgraded. Only the client does it, so that nothing was compared." in alone
+    assert "agree" not in alone
+    gone = shown(VerifiedVersion(1, stored=3, sampled=0))
+    assert "Nothing was compared: others changed these documents meanwhile. Verify again." in gone
+    assert shown(VerifiedVersion(1, stored=3, sampled=3, identical=3)).endswith("Python and MongoDB agree.\n")
+
+
+def test_what_fails_is_not_said_to_be_upgraded() -> None:
+    said = shown(
+        VerifiedVersion(1, stored=5, sampled=5, failing=5),
+        findings=(Finding(1, "failing", "revision 2", 5, ("a", "b")),),
+    )
+    assert "people: 5 of 5 outdated documents tried, up to version 6" in said
+    assert "upgraded to" not in said
+    assert "among them 2 documents whose _id is a str" in said
 
 
 def test_types_and_order_count(people: Collection[dict[str, Any]]) -> None:
@@ -306,7 +356,7 @@ def test_the_command_agrees_or_differs(shop: Path, mongo_uri: str, db: Database[
     db["orders"].insert_one({"_id": ObjectId(), "a": CANARY})
     good = run(shop, "--app", "shop:users", "--database", db.name, MONGODB_URI=mongo_uri)
     assert good.returncode == 0, good.stderr
-    assert "people: 3 of 3 outdated documents upgraded to version 2" in good.stdout
+    assert "people: 3 of 3 outdated documents tried, up to version 2" in good.stdout
     assert "Python and MongoDB agree." in good.stdout
     bad = run(shop, "--app", "shop", "--database", db.name, MONGODB_URI=mongo_uri)
     assert bad.returncode == 1
@@ -394,6 +444,16 @@ def test_a_broken_application_is_named_with_its_line(shop: Path) -> None:
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
     assert "Importing 'broken' raised SchemaError: A schema's name is a non-empty string" in said
+    assert "broken.py:2. Mend the application" in said, "its own line, and not the library's"
+    (shop / "broken.py").write_text("from lazymigrate import Schema\nnothing = [\n")
+    assert re.search(
+        r"raised SyntaxError: '\[' was never closed at \S+broken\.py:2\.",
+        " ".join(run(shop, "--app", "broken").stderr.split()),
+    )
+    (shop / "broken.py").write_text(
+        "import lazymigrate\nimport importlib\n\nimportlib.import_module('nowhere_at_all')\n"
+    )
+    assert re.search(r"broken\.py:4\. Mend", " ".join(run(shop, "--app", "broken").stderr.split()))
     (shop / "broken.py").write_text("import not_there_at_all\n")
     assert "raised ModuleNotFoundError: No module named 'not_there_at_all'" in run(shop, "--app", "broken").stderr
     (shop / "pyproject.toml").write_text("[tool.lazymigrate]\napp = 5\n")
@@ -406,7 +466,7 @@ def test_a_server_that_does_not_answer_is_an_error_without_the_password(shop: Pa
     uri = "mongodb://u:canary-value@127.0.0.1:1/d?serverSelectionTimeoutMS=200"
     done = run(shop, "--app", "shop", MONGODB_URI=uri)
     assert done.returncode == 1
-    assert "MongoDB at 127.0.0.1:1 does not answer (ServerSelectionTimeoutError). Start it" in done.stderr
+    assert "MongoDB at 127.0.0.1:1 does not answer: the connection was refused. Start it" in done.stderr
     assert "Traceback" not in done.stderr
     assert CANARY not in done.stdout + done.stderr
 

@@ -13,6 +13,7 @@ import importlib
 import ipaddress
 import os
 import re
+import shlex
 import sys
 import tomllib
 import traceback
@@ -24,24 +25,21 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 from pymongo import MongoClient
-from pymongo.errors import (
-    ConfigurationError,
-    ConnectionFailure,
-    InvalidName,
-    InvalidURI,
-    OperationFailure,
-    PyMongoError,
-)
+from pymongo.errors import ConfigurationError, InvalidName, InvalidURI, PyMongoError
 
+from lazymigrate.cli.refusal import named, refusal, unresolved
 from lazymigrate.collection import LazyCollection
 from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.model import belongs_to
 from lazymigrate.schema import Schema
+from lazymigrate.verification import printable
 
 __all__ = ["app_options", "ask", "confirm_write", "connected", "find_schemas", "open_collections"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 SERVER_SECONDS = 5
+NOT_ITS_OWN = (f"{Path(__file__).parent.parent}{os.sep}", str(importlib.__file__), "<frozen importlib")
+"""How the places begin where an application is imported, or its declarations are checked."""
 WAYS = "Name it with --app module:name, LAZYMIGRATE_APP, or [tool.lazymigrate] app = 'module:name' in pyproject.toml."
 
 
@@ -73,12 +71,23 @@ def open_collections(
     """
     schemas = chosen(find_schemas(app), names)
     if collection is not None and len(schemas) > 1:
-        names = ", ".join(schema.name for schema in schemas)
+        listed = ", ".join(printable(schema.name) for schema in schemas)
         raise click.UsageError(
-            f"--collection is for one schema, and there are {len(schemas)}: {names}. Name one in --app."
+            f"--collection is for one schema, and there are {len(schemas)}: {listed}. {how_to_name(schemas[0])}"
         )
     with connected(uri, database) as opened:
         yield [LazyCollection(named_collection(opened, collection or schema.name), schema) for schema in schemas]
+
+
+def how_to_name(schema: Schema) -> str:
+    """How the running command is told which schema is meant: as its argument, where it has one for that."""
+    context = click.get_current_context(silent=True)
+    if context is None or not any(
+        isinstance(one, click.Argument) and one.name == "names" for one in context.command.params
+    ):
+        return "Name one in --app."
+    example = f"{context.info_name} {shlex.quote(printable(schema.name))}"
+    return f"Name one as the argument (`{example} --collection NAME`), or in --app."
 
 
 def named_collection(database: Any, name: str) -> Any:
@@ -199,10 +208,18 @@ def schemas_in(value: Any, reference: str) -> Iterator[Schema]:
 
 def broken(what: str, error: Exception) -> NoReturn:
     """The error for an application that raises; where it does is what its author needs."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    said = redacted(f"{what} raised {type(error).__name__}: {error}{place}")
+    text = error.msg if isinstance(error, SyntaxError) else str(error)  # whose text has the line a second time
+    place = own_line(error)
+    said = redacted(f"{what} raised {type(error).__name__}: {text}{f' at {place}' if place else ''}")
     raise click.UsageError(f"{said[:1].upper()}{said[1:]}. Mend the application, and try again.") from None
+
+
+def own_line(error: Exception) -> str | None:
+    """Where the application went wrong: its last line, not those that it called here or that imported it."""
+    if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
+        return f"{error.filename}:{error.lineno}"
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    return next((frame for frame in reversed(frames) if not frame.startswith(NOT_ITS_OWN)), None)
 
 
 class RedactingGroup(click.Group):
@@ -233,6 +250,9 @@ def connected(uri: str | None, database: str | None) -> Generator[Any]:
     try:
         client: MongoClient[dict[str, Any]] = MongoClient(uri, **own)
     except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        reason = unresolved(error)
+        if reason is not None:
+            raise click.ClickException(reason) from None
         raise click.UsageError(
             f"The MongoDB URI is not valid ({type(error).__name__}). It looks like mongodb://host:27017/database; user "
             "names and passwords in it must be percent-escaped."
@@ -290,27 +310,3 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def named(client: MongoClient[Any]) -> str:
-    """The servers that a client knows, without the URI."""
-    servers = client.topology_description.server_descriptions()
-    return ", ".join(sorted(f"{host}:{port}" if port else host for host, port in servers)) or "an unknown address"
-
-
-def refusal(client: MongoClient[Any], error: PyMongoError) -> str:
-    """What a server's error means for the person at the terminal; never its own text, which may hold values."""
-    where = f"MongoDB at {named(client)}"
-    if isinstance(error, OperationFailure):
-        name = (error.details or {}).get("codeName")
-        code = f"code {error.code}, {name}" if name else f"code {error.code}"
-        remedy = "Check the user name, the password and authSource in the URI."
-        if error.code != 18:
-            remedy = "Check what this user may do, and the server's log."
-        return f"{where} refused the command ({code}). {remedy}"
-    if isinstance(error, ConnectionFailure):
-        return (
-            f"{where} does not answer ({type(error).__name__}). Start it, or correct the URI in --uri, "
-            "LAZYMIGRATE_MONGODB_URI or MONGODB_URI."
-        )
-    return f"{where}: the command failed ({type(error).__name__}). Check the server's log."

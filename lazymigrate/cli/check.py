@@ -143,5 +143,12 @@ def summary(report: CheckReport, file: Path, *, written: bool) -> str:
         return f"{file} is written: {names}. Commit it."
     if report.sound:
         return click.style(f"sound: {names}", fg="green")
-    counts = {level: sum(finding.level == level for finding in report.findings) for level in COLORS}
-    return ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+    said = []
+    for level, one, many in (
+        ("drift", "finding of drift", "findings of drift"),
+        ("write", f"change to write to {file}", f"changes to write to {file}"),
+        ("note", "note", "notes"),
+    ):
+        count = sum(finding.level == level for finding in report.findings)
+        said += [f"{count} {one if count == 1 else many}"] if count else []
+    return ", ".join(said)

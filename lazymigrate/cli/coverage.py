@@ -34,7 +34,6 @@ PLAIN_WIDTH = 100  # columns of a text that goes to a file
     "--format",
     "form",
     type=click.Choice(["text", "json", "html", "prometheus"]),
-    default="text",
     metavar="FORMAT",
     help="text, json, html or prometheus.",
 )
@@ -52,7 +51,7 @@ def coverage(
     names: Sequence[str],
     sample: int | None,
     record: bool,
-    form: str,
+    form: str | None,
     as_json: bool,
     output: Path | None,
     yes: bool,
@@ -61,6 +60,9 @@ def coverage(
 
     Only --record writes to the database. Exit status: 0 if all are complete, 3 if not, 1 for an error, 2 for wrong usage.
     """
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json is --format json, and --format says {form}. Give one of the two.")
+    form = "json" if as_json else form or "text"
     if output is not None and not output.absolute().parent.is_dir():
         raise click.UsageError(
             f"There is no directory {printable(str(output.parent))} for --output. Make it, or correct the name."
@@ -70,7 +72,6 @@ def coverage(
             listed = ", ".join(printable(people.raw.name) for people in collections)
             confirm_write(collections[0].raw.database, f"The journal gets the coverage of {listed}.", yes=yes)
         overview = gathered(collections, sample=sample, record=record)
-    form = "json" if as_json else form
     if form == "text" and output is None:
         Console(highlight=False).print(coverage_report(overview))
     elif output is None:

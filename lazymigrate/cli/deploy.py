@@ -9,6 +9,8 @@ import click
 from lazymigrate.backlog import index
 from lazymigrate.cli.app import app_options, confirm_write, open_collections
 from lazymigrate.cli.completion import schema_names
+from lazymigrate.cli.remarks import remark_on_emptiness
+from lazymigrate.cli.work import reach
 from lazymigrate.verification import printable
 
 __all__ = ["deploy", "drift"]
@@ -39,7 +41,9 @@ def deploy(
     something else than what was recorded under its number. Exit status: 0 done, 1 drift or an error, 2 wrong usage.
     """
     with open_collections(app, uri, database, collection, names) as collections:
+        reach(collections)
         for people in collections:
+            remark_on_emptiness(people)  # before a person is asked
             name, schema = printable(people.raw.name), people.schema
             what = f"{name}: up to {len(schema.revisions)} revisions are registered, and the index {index(schema).name!r} is made."
             confirm_write(people.raw.database, what, yes=yes)
@@ -73,5 +77,6 @@ def drift(
             report = people.drift(sample=sample)
             found = found or report.found
             click.echo(report.to_json() if as_json else "\n".join(map(printable, str(report).splitlines())))
+            remark_on_emptiness(people)
     if found:
         click.get_current_context().exit(DRIFT)

@@ -17,7 +17,7 @@ from lazymigrate.cli.completion import schema_names
 from lazymigrate.cli.identity import readings, shown
 from lazymigrate.collection import LazyCollection
 from lazymigrate.comparison import CODEC, Comparison, compared
-from lazymigrate.exceptions import LazyMigrateError, ModelError
+from lazymigrate.exceptions import DocumentError, LazyMigrateError, ModelError, describe
 from lazymigrate.quarantine import EXTENDED, extended_json
 from lazymigrate.report.comparison import comparison
 from lazymigrate.schema import Schema
@@ -112,7 +112,7 @@ def show(
     try:
         result = compared(schema, document, to=to, codec=codec)
     except LazyMigrateError as error:
-        raise click.ClickException(printable(str(error))) from None
+        raise click.ClickException(printable(failure(error))) from None
     except ValueError as error:
         raise click.UsageError(printable(str(error))) from None
     unfit = misfit(schema, result)
@@ -123,6 +123,13 @@ def show(
     Console(highlight=False).print(comparison(result, title=title), soft_wrap=True)
     if unfit is not None:
         click.echo(f"It does not fit the model: {printable(unfit)}.", err=True)
+
+
+def failure(error: LazyMigrateError) -> str:
+    """Why nothing becomes of a document, which the person who asked may see named, whatever its `_id`."""
+    if not isinstance(error, DocumentError) or error.document_id is None:
+        return str(error)
+    return str(error).replace(describe(error.document_id), f"document {shown(error.document_id)}", 1)
 
 
 def misfit(schema: Schema, result: Comparison) -> str | None:

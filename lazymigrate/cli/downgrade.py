@@ -43,7 +43,8 @@ def downgrade(
     """Bring documents of the schema NAME that are above version N back to it.
 
     First counts, without writing, how many can be brought back and how many would lose data by it; then it asks, on every
-    server, unless --yes. Stop code that knows the newer versions before: it upgrades what it reads.
+    server, unless --yes. What cannot be brought back stays as it is: `lazymigrate quarantine ls` lists it. Stop code that
+    knows the newer versions before: it upgrades what it reads.
 
     Exit status: 0 done, 1 error, 2 wrong usage, 3 not complete (quarantine, invalid versions, --limit, cancelled), 75 start
     it again to go on (SIGTERM, --max-seconds), 130 Ctrl-C.

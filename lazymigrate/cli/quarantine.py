@@ -29,7 +29,7 @@ SHOWN = 50  # entries of a collection
 LONGEST = 60  # characters of an _id in a table
 OTHERS = 56  # characters of a line for all other columns: at 80 an ObjectId stays in one piece
 NOT_COMPLETE = 3
-HOW = "Correct the revision or the document, and try it again with"
+HEADING = "_id"
 
 
 def asked(command: C) -> C:
@@ -132,7 +132,15 @@ def retry(
             some = None if entries is None else [entry.document_id for entry in entries]
             report = people.quarantine.retry(some, batch_size=batch)
             stayed += report.quarantined
-            click.echo(report.to_json() if as_json else printable(str(report)))
+            if as_json:
+                click.echo(report.to_json())
+                continue
+            click.echo(printable(str(report)))
+            settled = count - report.upgraded - report.quarantined
+            if settled > 0:
+                click.echo(
+                    f"{printable(people.raw.name)}: {documents(settled)} taken off the list, no longer outdated or gone"
+                )
     if stayed:
         click.get_current_context().exit(NOT_COMPLETE)
 
@@ -245,7 +253,9 @@ def table(console: Console, people: People, limit: int) -> None:
         return  # the last of them left meanwhile
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
     ids = [shortened(shown(entry.document_id)) for entry in entries]
-    rows.add_column("_id", overflow="fold", width=min(max(map(len, ids)), max(24, console.width - OTHERS)))
+    widest = max(map(len, [HEADING, *ids]))  # the heading stays in one piece, too
+    width = min(widest, max(24, console.width - OTHERS))
+    rows.add_column(HEADING, overflow="fold", width=width, min_width=len(HEADING))
     for heading in ("version", "revision"):
         rows.add_column(heading, justify="right", no_wrap=True)
     rows.add_column("error", overflow="fold")
@@ -280,7 +290,12 @@ def details(console: Console, people: People, entry: QuarantineEntry) -> None:
     for name, fact in facts.items():
         pairs.add_row(Text(name, style="bright_black"), Text(fact))
     console.print(Padding(pairs, (0, 2)))
-    console.print(Text(f"{HOW} `lazymigrate quarantine retry {argument(written)}`."), soft_wrap=True)
+    name = argument(printable(people.schema.name))
+    how = (
+        f"`lazymigrate diff {name} {argument(written)}` says which operation fails, and where. Correct the revision or the "
+        f"document, and try it again with `lazymigrate quarantine retry {argument(written)}`."
+    )
+    console.print(Text(how), soft_wrap=True)
 
 
 def shortened(written: str) -> str:

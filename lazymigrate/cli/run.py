@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -130,6 +131,14 @@ def wished(
             confirm_write(people.raw.database, f"It changes the run of {printable(str(current))}.", yes=yes)
         changed = wish(people)
     click.echo(changed.to_json() if as_json else printable(str(changed)))
+    if changed.state == "enqueued":
+        click.echo(f"No process works on it. Go on with: {that_goes_on(changed, people.schema.name)}", err=as_json)
+
+
+def that_goes_on(run: Run, schema: str) -> str:
+    """The command that goes on with a run of this schema, as a shell takes it."""
+    words = ["sweep", schema] if run.kind == "sweep" else ["downgrade", schema, "--to", str(run.target)]
+    return printable(shlex.join(["lazymigrate", *words]))
 
 
 def table(runs: Sequence[Run]) -> Table:
@@ -158,6 +167,12 @@ def table(runs: Sequence[Run]) -> Table:
 STYLES = {"running": "green", "succeeded": "green", "errored": "red", "cancelled": "bright_black"}
 
 
+MEANINGS: Mapping[str, str] = {
+    "SchemaError": "SchemaError: a revision is written wrongly; sweep again to read how",
+}
+"""What a person does about an error whose text the journal does not keep."""
+
+
 def remark(run: Run) -> str:
     """What else there is to say of a run."""
     waits = run.waiting_for not in (None, run.state) and run.expires is not None
@@ -166,7 +181,7 @@ def remark(run: Run) -> str:
         f"{run.counts.quarantined:,} quarantined" if run.counts.quarantined else "",
         f"at most {run.rate:,g}/s" if run.rate is not None and not run.over and not waits else "",
         f"{run.stopped_by}" if run.stopped_by not in (None, "finished", run.state) else "",
-        f"{run.error}" if run.error else "",
+        MEANINGS.get(run.error, run.error) if run.error else "",
         f"{run.kind}" if run.kind != "sweep" else "",
     ]
     return printable(", ".join(part for part in parts if part))

@@ -6,8 +6,10 @@ import json
 
 import click
 
+from lazymigrate.advice import NO_DOCUMENTS
 from lazymigrate.cli.app import app_options, ask, open_collections
 from lazymigrate.cli.completion import schema_names
+from lazymigrate.cli.remarks import is_empty
 from lazymigrate.exceptions import CoverageError
 from lazymigrate.verification import printable
 from lazymigrate.wording import documents
@@ -82,17 +84,22 @@ def retire(
 ) -> None:
     """Say in the journal that the revisions up to VERSION of the schema NAME are retired.
 
-    Only when no document needs them, by a fresh count; then it says what to delete from the code. Exit status: 0 retired,
-    1 error, 2 wrong usage, 3 they are needed still.
+    Only when no document needs them, by a fresh count; then it says what to delete from the code. Documents that come
+    later are not counted: retire when no older release writes any more, and no queue or backup brings older documents.
+
+    Exit status: 0 retired, 1 error (also: there are no documents), 2 wrong usage, 3 they are needed still.
     """
     with open_collections(app, uri, database, collection, [name]) as (people,):
+        collection_name = printable(people.raw.name)
+        if is_empty(people):
+            raise click.ClickException(
+                f"{collection_name}: {NO_DOCUMENTS} Nothing was written. Where the collection is empty on purpose, retire "
+                f"in Python: people.retire({version})."
+            )
         try:
             if not yes:
                 people.require(version)
-                ask(
-                    people.raw.database,
-                    f"{printable(people.raw.name)}: the journal says that revisions up to {version} are retired.",
-                )
+                ask(people.raw.database, f"{collection_name}: {condition(version)}")
             records = people.retire(version)
         except ValueError as error:
             raise click.UsageError(printable(str(error))) from None
@@ -104,9 +111,16 @@ def retire(
         told = {"collection": people.raw.name, "retired": version, "recorded": [record.version for record in records]}
         click.echo(json.dumps(told))
         return
-    click.echo(
-        f"{printable(people.raw.name)}: no document needs revision {version} or one before. Now change the code:"
-    )
+    click.echo(f"{collection_name}: no document needs revision {version} or one before. Now change the code:")
     click.echo(f"  Schema({people.schema.name!r}, …, oldest={version})")
     for revision in places:
         click.echo(f"  delete revision {revision.version} {revision.name!r}, {printable(revision.where)}")
+
+
+def condition(version: int) -> str:
+    """What retiring writes, and what a person has to know that no count can say."""
+    return (
+        f"the journal says that revisions up to {version} are retired. No document needs them now. Is there anything that "
+        f"brings documents below version {version} later: an older release, a queue, a backup? Readers get a "
+        "RetiredVersionError for these, once the revisions are deleted. Go on only when there is none."
+    )

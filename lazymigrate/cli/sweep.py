@@ -11,6 +11,7 @@ import click
 
 from lazymigrate.cli.app import app_options, confirm_write, open_collections
 from lazymigrate.cli.completion import schema_names
+from lazymigrate.cli.remarks import remark_on_changes
 from lazymigrate.cli.work import People, carried_out, interruptible, options_of, reach, work_options
 from lazymigrate.course import upwards
 from lazymigrate.partition import Partition
@@ -92,6 +93,8 @@ def sweep(
         if share is not None and len(collections) > 1:
             raise click.UsageError("--partition is for one collection. Name its schema.")
         reach(collections)
+        for people in collections:
+            remark_on_changes(people)
         if not (yes or dry_run):
             confirm_write(collections[0].raw.database, "\n".join(map(intended, collections)), yes=False)
 

@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from lazymigrate.cli.app import app_options, open_collections
+from lazymigrate.cli.remarks import remark_on_emptiness
 from lazymigrate.report.verification import verification
 
 __all__ = ["verify"]
@@ -36,5 +37,6 @@ def verify(
                 if number:
                     console.print()
                 console.print(verification(report))
+            remark_on_emptiness(people)
     if not agrees:
         click.get_current_context().exit(1)

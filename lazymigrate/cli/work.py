@@ -19,6 +19,7 @@ from pymongo import ReadPreference
 from rich.console import Console
 
 from lazymigrate.cli.interruption import Interruption
+from lazymigrate.cli.remarks import remark_on_emptiness
 from lazymigrate.collection import LazyCollection
 from lazymigrate.report.progress import progress_on
 from lazymigrate.sweeping import StoppedBy, SweepKeywords, SweepReport
@@ -181,6 +182,8 @@ def carried_out(
             click.get_current_context().exit(interruption.status)
         status = max(status, status_of(report), key=GRAVITY.index)
         explain(report)
+        if not (report.upgraded or report.remaining):
+            remark_on_emptiness(people)
         limit = None if limit is None else max(0, limit - report.upgraded)
         seconds = None if seconds is None else max(0.0, seconds - report.seconds)
     if status == GO_ON:

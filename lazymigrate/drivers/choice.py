@@ -14,6 +14,7 @@ from lazymigrate.drivers.memory import AsyncMemoryDriver, MemoryCollection, Memo
 from lazymigrate.drivers.pymongo import PymongoDriver
 from lazymigrate.drivers.pymongo_async import AsyncDriver
 from lazymigrate.scope import tolerant
+from lazymigrate.wording import with_article
 
 __all__ = ["AsynchronousDriver", "SynchronousDriver", "asynchronous_driver", "synchronous_driver"]
 
@@ -55,7 +56,7 @@ def synchronous_driver(collection: Any) -> SynchronousDriver:
     if isinstance(collection, Collection):
         return PymongoDriver(collection, reading(collection))
     hint = "Use AsyncLazyCollection for it." if is_asynchronous(collection) else "Give it db['name']."
-    raise TypeError(f"LazyCollection takes a pymongo Collection, not a {type(collection).__name__}. {hint}")
+    raise TypeError(f"LazyCollection takes a pymongo Collection, not {with_article(type(collection).__name__)}. {hint}")
 
 
 def asynchronous_driver(collection: Any) -> AsynchronousDriver:

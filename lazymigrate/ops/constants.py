@@ -10,6 +10,7 @@ from bson.errors import BSONError
 
 from lazymigrate.documents import copy_value
 from lazymigrate.exceptions import SchemaError
+from lazymigrate.wording import with_article
 
 __all__ = ["constant", "copier"]
 
@@ -20,8 +21,8 @@ def constant(value: Any, where: str) -> Any:
         return bson.decode(bson.encode({"value": value}))["value"]
     except (BSONError, OverflowError, TypeError, ValueError) as error:
         raise SchemaError(
-            f"{where}: a {type(value).__name__} cannot be stored as BSON ({type(error).__name__}). Use a value that "
-            "BSON has a type for."
+            f"{where}: {with_article(type(value).__name__)} cannot be stored as BSON ({type(error).__name__}). Use a "
+            "value that BSON has a type for."
         ) from error
 
 

@@ -35,12 +35,14 @@ from lazymigrate.exceptions import LazyMigrateError
 from lazymigrate.outcome import Refused, Upgraded, outcome
 from lazymigrate.procedures.backlog import backlog_index
 from lazymigrate.procedures.coverage import coverage
+from lazymigrate.procedures.quarantine import count_listed
 from lazymigrate.runs import moment
 from lazymigrate.scope import Scope
 
 __all__ = ["Asked", "doctor"]
 
 DENIED = 13
+OF_A_VIEW = 166  # how the server refuses the indexes of a view
 DRAWN = 1000  # documents whose sizes are looked at
 TRIED = 100  # documents that are upgraded in memory
 TRIED_BYTES = 4 * 2**20  # a command holds 16 MiB
@@ -83,14 +85,17 @@ def doctor(scope: Scope, asked: Asked) -> Procedure[Diagnosis]:
     connection = (yield from known(AdminCommand({"connectionStatus": 1, "showPrivileges": True}))) or {}
     users = connection.get("authInfo", {})
     parameter = yield from known(AdminCommand({"getParameter": 1, "featureCompatibilityVersion": 1}))
-    options = (yield from known(CollectionOptions())) or {}
-    indexes = yield from known(At("sweep", ListIndexes()))
-    kind = kind_of(options, indexes)
-    counted, sample, tried = None, None, Tried()
-    if not isinstance((yield Attempt(Find({}, limit=1, options={"projection": {"_id": 1}}))), Failure):
-        counted = yield from counts(scope)
+    options = yield from known(CollectionOptions())
+    indexes = yield Attempt(At("sweep", ListIndexes()))
+    is_view = isinstance(indexes, Failure) and indexes.code == OF_A_VIEW
+    indexes = None if isinstance(indexes, Failure) and indexes.code is not None else insisted(indexes)
+    seen = yield from known(Find({}, limit=1, options={"projection": {"_id": 1}}))
+    kind: Kind | None = "view" if is_view else kind_of(options, indexes, any_seen=bool(seen))
+    counted, sample, tried, listed = None, None, Tried(), (yield from known(count_listed(scope))) is not None
+    if seen is not None:
+        counted = yield from counts(scope, listed=listed)
         sample = yield from drawn()
-        tried = yield from upgraded_in_memory(scope, options.get("validator"))
+        tried = yield from upgraded_in_memory(scope, (options or {}).get("validator"))
     keys = yield from known(ShardKey(f"{asked.database}.{scope.name}"))
     late = (moment(hello["localTime"]) - before).total_seconds()
     early = (moment(hello["localTime"]) - after).total_seconds()
@@ -109,10 +114,12 @@ def doctor(scope: Scope, asked: Asked) -> Procedure[Diagnosis]:
         skew=min(late, early, key=abs) if late * early > 0 else 0.0,
         kind=kind,
         options=options,
-        indexes=indexes or [],
-        in_use=(yield from in_use(scope)) if kind == "collection" else None,
-        shard_key=bson.decode(keys[0])["key"] if keys else None,
+        indexes=indexes,
+        readable=seen is not None,
+        in_use=(yield from in_use(scope)) if kind in ("collection", None) else None,
+        shard_key=None if keys is None else bson.decode(keys[0])["key"] if keys else {},
         coverage=counted,
+        listed=listed,
         sample=sample,
         tried=tried.tried,
         upgraded=tried.upgraded,
@@ -136,19 +143,25 @@ def insisted(answer: Any) -> Any:
     return answer
 
 
-def kind_of(options: Mapping[str, Any], indexes: Sequence[Any] | None) -> Kind:
-    """What it is; every collection has an index, if one may see it, and only views and time series have these options."""
-    if "viewOn" in options:
+def kind_of(options: Mapping[str, Any] | None, indexes: Sequence[Any] | None, *, any_seen: bool) -> Kind | None:
+    """What it is; None where that cannot be told from what one may see.
+
+    Every collection has an index, and only views and time series have these options. A collection that does not exist has
+    no options either, so that one of which nothing else is seen may be missing.
+    """
+    if options is not None and "viewOn" in options:
         return "view"
-    if "timeseries" in options:
+    if options is not None and "timeseries" in options:
         return "time-series"
-    return "missing" if indexes == [] and not options else "collection"
+    if not options and indexes == [] and not any_seen:
+        return "missing"
+    return "collection" if options or (options is not None and (indexes or any_seen)) else None
 
 
-def counts(scope: Scope) -> Procedure[Coverage | None]:
+def counts(scope: Scope, *, listed: bool) -> Procedure[Coverage | None]:
     """The documents per version; None for a user who may not count them."""
     try:
-        return (yield from coverage(scope))
+        return (yield from coverage(scope, listed=listed))
     except Exception as error:
         if getattr(error, "code", None) == DENIED:
             return None

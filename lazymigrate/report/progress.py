@@ -64,6 +64,7 @@ class LiveProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._ended = True
+        self._live.transient = error is not None and not (self._last and self._last.done)  # an error stands alone
         self._live.stop()
 
     def drawn(self) -> RenderableType:

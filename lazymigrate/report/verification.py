@@ -34,7 +34,7 @@ def verification(report: VerifyReport) -> RenderableType:
     """A table of the versions, and under it one entry for each thing that is wrong."""
     if not report.versions:
         return Text(f"{report.collection}: no document is outdated, so there is nothing to verify.")
-    title = f"{report.collection}: {report.sampled:,} of {report.stored:,} outdated documents upgraded to version {report.head}"
+    title = f"{report.collection}: {report.sampled:,} of {report.stored:,} outdated documents tried, up to version {report.head}"
     table = Table(title=Text(printable(title)), title_justify="left", title_style="bold")
     table.add_column("version")
     table.add_column("sampled", justify="right")
@@ -51,7 +51,7 @@ def verification(report: VerifyReport) -> RenderableType:
         parts += entry(finding)
     if len(report.findings) > SHOWN:
         parts.append(Text(f"and {len(report.findings) - SHOWN} more findings: --json lists them all"))
-    parts.append(Text("Python and MongoDB agree.", style="green") if report.agrees else summary(report))
+    parts.append(agreement(report) if report.agrees else summary(report))
     return Group(*parts)
 
 
@@ -64,8 +64,19 @@ def entry(finding: Finding) -> list[RenderableType]:
     head = Text(f"version {finding.version}: ", style="bold")
     head.append(f"{WORDS[finding.kind]} ({finding.count:,})", style="red")
     body = Text(printable(finding.detail))
-    named = Text(f"_id {', '.join(finding.shown_ids)}", style="bright_black")
+    named = Text(finding.named, style="bright_black")
     return [head, Padding(Group(body, named), (0, 0, 0, 2))]
+
+
+def agreement(report: VerifyReport) -> Text:
+    """What it means that nothing is wrong: two ways agree only where there are two."""
+    client = any(version.client for version in report.versions)
+    if any(version.identical for version in report.versions):
+        alone = " What only the client upgrades was not compared." if client else ""
+        return Text(f"Python and MongoDB agree.{alone}", style="green")
+    if client:
+        return Text("All can be upgraded. Only the client does it, so that nothing was compared.", style="green")
+    return Text("Nothing was compared: others changed these documents meanwhile. Verify again.")
 
 
 def summary(report: VerifyReport) -> Text:
