@@ -22,10 +22,9 @@ from lazymigrate.procedures.matching import (
     unsafe_query,
     versions_of,
 )
-from lazymigrate.procedures.scanning import for_aggregate, sorted_by
+from lazymigrate.procedures.scanning import for_aggregate, sorted_by, upgraded_inside
 from lazymigrate.procedures.writes import in_transaction
-from lazymigrate.query import SortKey, touched, touched_path, upgrade_of
-from lazymigrate.rendering import safe_conditions, stages
+from lazymigrate.query import SortKey, touched, touched_path
 from lazymigrate.schema import Schema
 from lazymigrate.scope import Scope
 from lazymigrate.templates import filled, key_of, slotted, slotted_pages, template_of
@@ -234,7 +233,6 @@ def ways_of(
     query: Find | Batches,
 ) -> Procedure[list[Branch | Stages]]:
     """The branches of a version; `way` is what the filter is turned into, where it is not as written."""
-    schema = scope.schema
     found = part(scope, query.filter, way or Turned(as_written=True, branches=()), version)
     known = [own for own in keys if own is not None]
     if len(known) == len(keys):
@@ -242,10 +240,10 @@ def ways_of(
     ways: list[Branch | Stages] = []
     left = found
     names = frozenset(path.partition(".")[0] for path, _ in sort)
-    operations = upgrade_of(schema, version, names) if scope.inside else None
-    if operations is not None:
-        safe = {"$and": [stamp(schema, [version]), *safe_conditions(operations)]}
-        before = [{"$set": {STORED: "$$ROOT"}}, *stages(operations, schema.version_field, schema.head)]
+    inside = upgraded_inside(scope, version, names)
+    if inside is not None:
+        safe, upgrade = inside
+        before = [{"$set": {STORED: "$$ROOT"}}, *upgrade]
         ways.append(Branch(filter={"$and": [found, safe]}, keys=sort, constants={}, before=before, kept=STORED))
         left = {"$and": [found, {"$nor": [safe]}]}
     keyed = yield from sorted_by(scope, left, [path for path, _ in sort], query.options)

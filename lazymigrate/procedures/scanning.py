@@ -24,7 +24,7 @@ from lazymigrate.rendering import safe_conditions, stages
 from lazymigrate.scope import LOGGER, Scope
 from lazymigrate.versions import at_versions
 
-__all__ = ["for_aggregate", "identities", "sorted_by"]
+__all__ = ["for_aggregate", "identities", "sorted_by", "upgraded_inside"]
 
 Filter = Mapping[str, Any]
 Options = Mapping[str, Any]
@@ -63,10 +63,9 @@ def matching_ids(scope: Scope, filter: Filter, version: int, options: Options) -
     own = for_aggregate(options)
     found: list[bytes] = []
     left: Filter = stamped
-    operations = upgrade_of(schema, version, names_in(filter)) if scope.inside else None
-    if operations is not None:
-        safe = {"$and": [stamped, *safe_conditions(operations)]}
-        upgrade = stages(operations, schema.version_field, schema.head)
+    inside = upgraded_inside(scope, version, names_in(filter))
+    if inside is not None:
+        safe, upgrade = inside
         pipeline = [{"$match": safe}, *upgrade, {"$match": filter}, {"$project": {"_id": 1}}]
         too_many = MOST // 14 + 2  # bytes of the least document with an `_id`
         found += yield Aggregate([*pipeline, {"$limit": too_many}], {**own, "allowDiskUse": True})
@@ -75,6 +74,21 @@ def matching_ids(scope: Scope, filter: Filter, version: int, options: Options) -
     matching: list[dict[str, Any]] = [{"$match": filter}, {"$project": {"_id": 1}}]
     found += yield from scanned(scope, left, matching, options)
     return found
+
+
+def upgraded_inside(
+    scope: Scope, version: int, names: frozenset[str] | None
+) -> tuple[Filter, list[dict[str, Any]]] | None:
+    """The stages that bring these top-level fields of documents of a version to head (all for None), and the documents on which
+    they are exact; None where a function may touch one of them, or nothing runs pipelines.
+    """
+    schema = scope.schema
+    operations = upgrade_of(schema, version, names) if scope.inside else None
+    if operations is None:
+        return None
+    stamped = at_versions(schema.version_field, [version], schema.base)
+    safe = {"$and": [stamped, *safe_conditions(operations)]}
+    return safe, stages(operations, schema.version_field, schema.head)
 
 
 def refuse_more(scope: Scope, found: int, size: int) -> None:
